@@ -1,0 +1,1 @@
+"""Native layer; see cython_ext/README.md."""

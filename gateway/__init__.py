@@ -1,0 +1,1 @@
+"""The front door: clients by Quantum, WebSocket and HTTP; services behind it."""

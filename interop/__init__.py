@@ -1,0 +1,1 @@
+"""The oracle and the foreign peers; not shipped."""

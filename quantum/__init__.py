@@ -1,0 +1,1 @@
+"""An encrypted, reliable-UDP transport for asyncio with a Cython core."""

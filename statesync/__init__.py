@@ -1,0 +1,1 @@
+"""Shared documents that converge, are saved, and say so."""

@@ -1,0 +1,1 @@
+"""What every process needs; knows no domain and no transport."""
