@@ -9,6 +9,8 @@ from quantum.testing.network import (
     Node,
     TrainNode,
 )
+from quantum.testing.proxy import TcpCounts, TcpProxy, UdpCounts, UdpProxy
+from quantum.testing.stream_link import StreamLink
 
 __all__ = [
     "Endpoint",
@@ -17,5 +19,10 @@ __all__ = [
     "LinkStats",
     "Network",
     "Node",
+    "StreamLink",
+    "TcpCounts",
+    "TcpProxy",
     "TrainNode",
+    "UdpCounts",
+    "UdpProxy",
 ]
