@@ -22,7 +22,7 @@ class Outgoing:
         self.acked = Ranges()
         self.in_parts = False
         self.whole_unsent = True
-        self.highest_sent = 0
+        self.is_counted = False
 
 
 class Incoming:
@@ -43,12 +43,13 @@ class Messages:
         self.next_id = 0
         self.outgoing: dict[int, Outgoing] = {}
         self.peer_limit = 0
-        self.bytes_sent = 0
+        self.credit_used = 0
         self.incoming: dict[int, Incoming] = {}
         self.delivered: set[int] = set()
         self.lowest_missing = 0
         self.limit = local.max_message_data
-        self.bytes_received = 0
+        self.credit_counted = 0
+        self.credit_consumed = 0
         self.limit_unsent = False
 
     def handle_parameters(self, peer: Parameters) -> None:
@@ -101,20 +102,21 @@ class Messages:
             # = 5.5: A sender keeps within that distance of its lowest unacknowledged message.
             if message_id - lowest > DISTANCE_MAX:
                 return None
+            # = 5.5: the sum of (size + 1) over all messages of which anything was sent
+            cost = 0 if out.is_counted else len(out.data) + 1
+            if self.credit_used + cost > self.peer_limit:
+                continue
             whole = Message(message_id, out.data)
             if not out.in_parts and len(whole.encode()) <= whole_room:
-                new = len(out.data) - out.highest_sent
                 if not out.whole_unsent or len(whole.encode()) > room:
                     continue
-                if self.bytes_sent + new > self.peer_limit:
-                    continue
                 out.whole_unsent = False
-                self.bytes_sent += new
-                out.highest_sent = len(out.data)
+                self._count(out, cost)
                 return whole
             out.in_parts = True
             part = self._take_part(message_id, out, room)
             if part is not None:
+                self._count(out, cost)
                 return part
         return None
 
@@ -142,18 +144,19 @@ class Messages:
 
     # --- inside
 
+    def _count(self, out: Outgoing, cost: int) -> None:
+        self.credit_used += cost
+        out.is_counted = True
+
     def _take_part(self, message_id: int, out: Outgoing, room: int) -> MessagePart | None:
         if not out.unsent.pairs:
             return None
         low, high = out.unsent.pairs[0]
         header = 1 + len(encode_varint(message_id)) + 2 * len(encode_varint(len(out.data))) + 4
-        credit = out.highest_sent + self.peer_limit - self.bytes_sent
-        count = min(high + 1, low + room - header, credit) - low
+        count = min(high + 1, low + room - header) - low
         if count <= 0:
             return None
         out.unsent.remove(low, low + count - 1)
-        self.bytes_sent += max(low + count - out.highest_sent, 0)
-        out.highest_sent = max(out.highest_sent, low + count)
         return MessagePart(message_id, len(out.data), low, out.data[low : low + count])
 
     def _handle(self, message_id: int, total: int, offset: int, data: bytes) -> None:
@@ -166,17 +169,17 @@ class Messages:
             raise ViolationError(Code.MESSAGE_LIMIT, "a message is larger than max_message_bytes")
         if offset + len(data) > total:
             raise ViolationError(Code.MESSAGE_LIMIT, "a part lies beyond its message")
-        message = self.incoming.setdefault(message_id, Incoming(total))
+        message = self.incoming.get(message_id)
+        if message is None:
+            # = 5.5: a receiver counts a message when its first frame arrives,
+            self.credit_counted += total + 1
+            if self.credit_counted > self.limit:
+                raise ViolationError(Code.MESSAGE_LIMIT, "more messages than max_message_data")
+            message = self.incoming[message_id] = Incoming(total)
         if len(message.buffer) != total:
             raise ViolationError(Code.MESSAGE_LIMIT, "the size of a message changed")
-        # = 5.5: The receiver counts distinct bytes.
-        before = message.filled.total
         message.filled.add(offset, offset + len(data) - 1)
-        self.bytes_received += message.filled.total - before
-        if self.bytes_received > self.limit:
-            raise ViolationError(Code.MESSAGE_LIMIT, "more message data than max_message_data")
         message.buffer[offset : offset + len(data)] = data
-        self._raise_limit()
         if message.filled.total == total:
             del self.incoming[message_id]
             self.delivered.add(message_id)
@@ -184,10 +187,13 @@ class Messages:
                 self.delivered.remove(self.lowest_missing)
                 self.lowest_missing += 1
             self._emit(MessageReceived(message_id, bytes(message.buffer)))
+            self._raise_limit(total + 1)
 
-    def _raise_limit(self) -> None:
-        # Raised as bytes arrive, not as messages complete: a message larger than the window
-        # could otherwise never be completed.
-        if self.limit - self.bytes_received < self.local.max_message_data // 2:
-            self.limit = min(self.bytes_received + self.local.max_message_data, VARINT_MAX)
+    def _raise_limit(self, consumed: int) -> None:
+        self.credit_consumed += consumed
+        window = self.local.max_message_data
+        # = 5.5: hence never offers less than max_message_bytes + 1.
+        least = max(window // 2, self.local.max_message_bytes + 1)
+        if self.limit - self.credit_consumed < least:
+            self.limit = min(self.credit_consumed + window, VARINT_MAX)
             self.limit_unsent = True
