@@ -5,6 +5,8 @@ from collections import defaultdict
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from interop.reference import Config
 from interop.reference.connection import DEFAULT_PARAMETERS
@@ -18,8 +20,9 @@ from interop.reference.events import (
     StreamReset,
     StreamStopped,
 )
-from interop.reference.frames import Ack, Done, MessagePart, Stream
+from interop.reference.frames import Ack, Done, Frame, MessagePart, Stream
 from interop.reference.state import State
+from tests.support.frame_strategies import frames
 from tests.support.oracle import Pair, pair
 from tests.support.virtual_link import Path
 
@@ -329,3 +332,33 @@ def test_an_acknowledgement_of_a_skipped_number_closes() -> None:
     assert both.server.recovery.skipped
     highest = both.server.recovery.next_number - 1
     assert violate(both, Ack(((0, highest),), 0)) is Code.PROTOCOL_VIOLATION
+
+
+@given(st.lists(st.lists(frames, max_size=4), max_size=4), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_no_authentic_packet_makes_an_endpoint_raise(
+    packets: list[list[Frame]], to_client: bool
+) -> None:
+    both = pair()
+    both.establish()
+    end, other = (both.client, both.server) if to_client else (both.server, both.client)
+    for written in packets:
+        sealed = other._seal(written, both.link.now_ns)
+        end.handle_datagram(sealed, both.link.now_ns)
+        end.poll_datagrams(both.link.now_ns)
+    end.poll_events()
+    both.run_for(1)
+    assert end.state in {State.ESTABLISHED, State.CLOSING, State.DRAINING, State.CLOSED}
+
+
+@given(st.binary(max_size=100), st.sampled_from([0, 1, 2, 3, 8, 32, 64]))
+@settings(deadline=None)
+def test_no_bytes_make_an_endpoint_raise_or_move(data: bytes, flags: int) -> None:
+    both = pair()
+    both.establish()
+    for end in (both.client, both.server):
+        forged = b"QUNT\x02" + bytes([flags]) + end.own_id + bytes(8)
+        end.handle_datagram(forged + len(data).to_bytes(2, "big") + data, both.link.now_ns)
+        end.handle_datagram(data, both.link.now_ns)
+        assert end.state is State.ESTABLISHED
+        assert sum(end.counters.values()) == 2
