@@ -569,6 +569,9 @@ cdef class Endpoint:
         if not address_equal(&c.peer_address, peer):
             return WRONG_ADDRESS
         handle = self.handles[c.serial]
+        # Our SYNs had the numbers from 0 on.
+        if not 0 < int.from_bytes(datagram[26:30], "big") <= c.recovery.next:
+            return WRONG_STATE
         number = expand_packet_number(int.from_bytes(datagram[22:26], "big"), c.expected)
         verdict = handle.handshake.handle_server_hello(datagram, number)
         if verdict != VerdictName.ACCEPTED:
