@@ -250,6 +250,7 @@ def parameters() -> list[Vector]:
         ("id-cut-off", "40"),
         ("datagram-bytes-below-1200", "070244af"),
         ("ack-delay-too-long", "090481000001"),
+        ("unknown-id-with-no-integer", "200140"),
     ]
     rows += [
         {"id": name, "bytes": bytes.fromhex(data), "expected": "invalid"} for name, data in invalid
@@ -290,10 +291,11 @@ _FRAMES: list[tuple[str, str, Frame]] = [
     ("datagram", "5.6", Datagram(b"tick")),
     ("datagram-empty", "5.6", Datagram(b"")),
     ("done", "4.4", Done(_TOKEN)),
-    ("close-transport", "6.3", Close(2, "a rule was broken")),
-    ("close-application", "6.3", Close(1000, "au revoir, à bientôt", application=True)),
+    ("close-transport", "6.3", Close(2, b"a rule was broken")),
+    ("close-application", "6.3", Close(1000, "au revoir, à bientôt".encode(), application=True)),
     ("close-no-reason", "6.3", Close(0)),
-    ("close-longest-reason", "6.3", Close(1, "r" * 256)),
+    ("close-reason-not-utf-8", "6.3", Close(0, bytes.fromhex("c328"))),
+    ("close-longest-reason", "6.3", Close(1, b"r" * 256)),
 ]
 
 
@@ -359,7 +361,6 @@ def frames() -> list[Vector]:
         ("done-cut-off", b"\x30" + bytes(15)),
         ("close-reason-of-257", b"\x31\x00\x41\x01" + b"r" * 257),
         ("close-reason-cut-off", bytes.fromhex("3200056162")),
-        ("close-reason-not-utf-8", bytes.fromhex("310002c328")),
         ("integer-cut-off", bytes.fromhex("10c000")),
     ]
     rows += [
