@@ -709,7 +709,8 @@ cdef class Endpoint:
     def mark_changed(self, handle: Connection) -> None:
         """Note that a command gave *handle* something to do; called by the handle itself."""
         cdef Connection known = handle
-        if known.c.state != CLOSED:
+        # One that was just abandoned is CLOSED but still ours, until its end was told.
+        if known.c.state != CLOSED or known.c.serial in self.handles:
             self.touch(known.c)
 
     def address_of(self, handle: Connection) -> tuple[str, int]:
