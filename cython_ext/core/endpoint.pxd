@@ -63,6 +63,8 @@ cdef class Endpoint:
     cdef bint may_answer(self, int64_t now_ns) noexcept nogil
     cdef void send_reset(self, const Header* header, const Address* peer) noexcept
     cdef bint post(self, const Address* peer, bytes datagram)
+    cdef Verdict handle_version_negotiation(self, const Header* header, const uint8_t* data, uint32_t length,
+                                            const Address* peer) noexcept nogil
     cdef Verdict handle_reset(self, const Header* header, const uint8_t* data, uint32_t length, const Address* peer,
                               int64_t now_ns) noexcept nogil
     cdef int negotiate_version(self, bytes id, const Address* peer) except -1

@@ -7,6 +7,7 @@ core), plain commands, `poll_*` (core to world) and properties; time is always a
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -33,7 +34,7 @@ from cython_ext.core.state cimport (
 from cython_ext.crypto.keys cimport keys_install
 from cython_ext.wire.header cimport (
     ACCEPTED, BACKLOG_LIMIT, BAD_RESET, BAD_VERSION, CLOSED_CONNECTION, CONNECTION_LIMIT,
-    EARLY_LIMIT, FLAG_ACK, FLAG_PSH, FLAG_RST, FLAG_SYN, FLAGS_PROTECTED, HALF_OPEN_LIMIT,
+    EARLY_LIMIT, FLAG_ACK, FLAG_PSH, FLAG_RST, FLAG_SYN, FLAGS_PROTECTED, HALF_OPEN_LIMIT, HEADER_BYTES,
     HELLO_CONFLICT, HELLO_DUPLICATE, NOT_ACCEPTING, REPLAYED, RETRY_IGNORED, UNKNOWN_ID, VERSION_NEGOTIATION,
     VERSION_ONE, WRONG_ADDRESS, WRONG_STATE, expand_packet_number, parse_header,
 )
@@ -56,6 +57,7 @@ cdef enum:
     EARLY_DATAGRAMS = 10
     ANSWERS_PER_S = 100         # docs/protocol.md section 8
     RESET_TRIGGER_BYTES = 48
+    OFFERED_VERSIONS = 16       # as many as a reason lists
     FIRST_BUCKETS = 64
     MAX_DATAGRAM = 65535
 
@@ -292,7 +294,7 @@ cdef class Endpoint:
             return verdict
         if header.version != 2:
             if header.version == 0:
-                return VERSION_NEGOTIATION
+                return self.handle_version_negotiation(&header, data, length, peer)
             if self.seed is None:
                 return BAD_VERSION
             if header.flags != FLAG_SYN if header.version == 1 else length < 1200:
@@ -340,6 +342,19 @@ cdef class Endpoint:
             c.stats.packets_dropped += 1
         self.touch(c)
         return verdict
+
+    cdef Verdict handle_version_negotiation(self, const Header* header, const uint8_t* data, uint32_t length,
+                                            const Address* peer) noexcept nogil:
+        """Remember what a server offers instead: the reason, should the handshake time out."""
+        #= 4.8: A client MUST NOT give up because of a version negotiation packet alone.
+        cdef Conn* c = self.find(header.id)
+        cdef uint32_t n, size
+        if c != NULL and c.is_client and c.state == HELLO_SENT and not header.flags and address_equal(&c.peer_address, peer):
+            size = snprintf(<char*> c.close_reason, sizeof(c.close_reason), "the server offers version")
+            for n in range(HEADER_BYTES, length if length < HEADER_BYTES + OFFERED_VERSIONS else HEADER_BYTES + OFFERED_VERSIONS):
+                size += snprintf(<char*> c.close_reason + size, sizeof(c.close_reason) - size, " %d", data[n])
+            c.close_reason_bytes = size
+        return VERSION_NEGOTIATION
 
     cdef Verdict handle_reset(self, const Header* header, const uint8_t* data, uint32_t length, const Address* peer,
                               int64_t now_ns) noexcept nogil:
@@ -580,6 +595,7 @@ cdef class Endpoint:
         c.expected = number + 1
         memcpy(c.peer_id, PyBytes_AS_STRING(handle.handshake.server_id), 16)
         read_peer(&c.peer, handle.handshake.server_params)
+        c.close_reason_bytes = 0
         advance_connection(&c.state, VERIFY_HELLO)
         self.start(handle, handle.handshake.secrets.client, handle.handshake.secrets.server, now_ns)
         c.events |= EVENT_CONNECTED
