@@ -90,7 +90,7 @@ def test_every_citation_is_in_its_section(folder: str, least: int) -> None:
 
 @pytest.mark.parametrize("folder", ["interop/reference", "cython_ext"])
 def test_every_must_is_cited(folder: str) -> None:
-    assert len(required()) > 25
+    assert len(required()) >= 25
     cited = citations(folder)
     assert not [
         (section, sentence)
