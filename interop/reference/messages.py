@@ -90,6 +90,8 @@ class Messages:
         if not self.limit_unsent:
             return []
         self.limit_unsent = False
+        # Not before: the peer is held to what it was given.
+        self.limit = min(self.credit_consumed + self.local.max_message_data, VARINT_MAX)
         return [MaxMessageData(self.limit)]
 
     def take_data(self, room: int, whole_room: int) -> Message | MessagePart | None:
@@ -196,5 +198,4 @@ class Messages:
         # = 5.5: hence never offers less than max_message_bytes + 1.
         least = max(window // 2, self.local.max_message_bytes + 1)
         if self.limit - self.credit_consumed < least:
-            self.limit = min(self.credit_consumed + window, VARINT_MAX)
             self.limit_unsent = True

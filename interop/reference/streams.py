@@ -276,18 +276,25 @@ class Streams:
     # --- what there is to send
 
     def take_control(self) -> list[Frame]:
-        """Return every control frame that is due and mark it as sent."""
+        """Return every control frame that is due and mark it as sent.
+
+        A limit rises here and not before: the peer is held to what it was given.
+        """
         frames: list[Frame] = []
         if self.max_data_unsent:
             self.max_data_unsent = False
+            self.max_data = min(self.data_consumed + self.local.max_data, VARINT_MAX)
             frames.append(MaxData(self.max_data))
         for kind in (False, True):
             if self.streams_unsent[kind]:
                 self.streams_unsent[kind] = False
+                initial = self.local.max_streams_uni if kind else self.local.max_streams_bidi
+                self.peer_may_open[kind] = initial + self.ended_by_peer[kind]
                 frames.append(MaxStreams(self.peer_may_open[kind], kind))
         for stream_id, half in self.receive.items():
             if half.credit_unsent:
                 half.credit_unsent = False
+                half.announced = min(half.delivered + half.window, VARINT_MAX)
                 frames.append(MaxStreamData(stream_id, half.announced))
             if half.stop_unsent and half.stop_code is not None and self._is_allowed(stream_id):
                 half.stop_unsent = False
@@ -410,10 +417,8 @@ class Streams:
     def _consume(self, half: ReceiveHalf, count: int) -> None:
         self.data_consumed += count
         if self.max_data - self.data_consumed < self.local.max_data // 2:
-            self.max_data = min(self.data_consumed + self.local.max_data, VARINT_MAX)
             self.max_data_unsent = True
         if half.final_size is None and half.announced - half.delivered < half.window // 2:
-            half.announced = min(half.delivered + half.window, VARINT_MAX)
             half.credit_unsent = True
 
     def _forget_if_over(self, stream_id: int) -> None:
@@ -425,6 +430,4 @@ class Streams:
         if not self._is_ours(stream_id):
             kind = is_unidirectional(stream_id)
             self.ended_by_peer[kind] += 1
-            initial = self.local.max_streams_uni if kind else self.local.max_streams_bidi
-            self.peer_may_open[kind] = initial + self.ended_by_peer[kind]
             self.streams_unsent[kind] = True

@@ -179,7 +179,7 @@ class Told:
 
 PATTERN = blob(400)
 small = st.integers(0, 60)
-huge = st.sampled_from([(1 << 18) + 1, 1 << 40, (1 << 62) - 1])
+huge = st.sampled_from([(1 << 18) - 60, 1 << 18, (1 << 18) + 1, 1 << 40, (1 << 62) - 1])
 stream_ids = st.integers(0, 15) | st.sampled_from([396, 397, 400, 401, 402, 403, (1 << 62) - 1])
 message_ids = st.integers(0, 6) | st.sampled_from([65535, 65536, 65540, 1 << 40])
 codes = st.integers(0, 5)
@@ -234,7 +234,7 @@ limits = st.one_of(
     st.builds(part, st.integers(65533, 65538), st.just(1), st.just(0), st.just(1)),
     st.builds(lambda i: Message(i, b""), st.integers(0, 3)),
     st.builds(stream, st.just(0), st.just(0), st.just(1), st.just(False), st.just((1 << 18) - 1)),
-    st.builds(ResetStream, st.integers(0, 3), codes, st.just((1 << 18) + 1)),
+    st.builds(ResetStream, st.integers(0, 30), codes, st.just(1 << 18)),
     st.builds(lambda n: part(0, n, 0, 1), st.integers(65535, 65537)),
 )
 
