@@ -135,21 +135,22 @@ cdef class Connection:
     def stream_write(self, stream_id: int, data: object, at: int = 0) -> int:
         """Take bytes of *data* from place *at* on; return how many, 0 when the buffer is full.
 
-        After a 0, STREAM_SPACE tells when to go on. Returns -1 when the stream takes no more data at all.
+        While there is any room, up to `send_buffer_bytes` are taken whole: what is buffered stays below twice
+        that. After a 0, STREAM_SPACE tells when to go on. Returns -1 when the stream takes no more data at all.
         """
         cdef Stream* s = table_find(&self.c.streams, stream_id)
         cdef Py_buffer view
-        cdef uint64_t space, length, start = at
+        cdef uint64_t length, start = at
         if s == NULL or s.send_state != SENDING or self.c.state >= CLOSING:
             return -1
-        length = s.out.end - s.out.base
-        space = self.c.params.send_buffer_bytes - length if length < self.c.params.send_buffer_bytes else 0
+        if s.out.end - s.out.base >= self.c.params.send_buffer_bytes:
+            s.wants_space = True
+            return 0
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             length = <uint64_t> view.len - start if <uint64_t> view.len > start else 0
-            if length > space:
-                length = space
-                s.wants_space = True
+            if length > self.c.params.send_buffer_bytes:
+                length = self.c.params.send_buffer_bytes
             if length:
                 if not buffer_append(&s.out, <const uint8_t*> view.buf + start, length):
                     raise MemoryError

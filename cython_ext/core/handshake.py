@@ -182,7 +182,7 @@ class ClientHandshake:
 
     def handle_server_hello(self, datagram: bytes, number: int) -> Verdict:
         """Check SYN+ACK; when ACCEPTED, `server_id`, `server_params` and `secrets` are set."""
-        #= 4.3: A client MUST drop a server hello whose sealed part does not open, whose identity is not the pin, or whose signature or Finished is wrong.
+        # = 4.3: A client MUST drop a server hello whose sealed part does not open, whose identity is not the pin, or whose signature or Finished is wrong.
         payload = datagram[HEADER:]
         clear = payload[:SERVER_CLEAR]
         if len(payload) < SERVER_CLEAR or clear[0] != 2 or clear[2] != crypto.X25519:
@@ -244,12 +244,12 @@ def check_client_hello(
     datagram: bytes, pin: bytes, mac_key: bytes, suites: tuple[int, ...]
 ) -> Verdict | ClientHello:
     """Check a SYN without any state; return what it says, or why it is dropped."""
-    #= 4.2: A server MUST drop, without an answer and without keeping state, a client hello whose mac1 is wrong.
+    # = 4.2: A server MUST drop, without an answer and without keeping state, a client hello whose mac1 is wrong.
     if len(datagram) != HEADER + HELLO_PAYLOAD:
         return Verdict.HELLO_SIZE
     if not crypto.equal(datagram[-MAC:], crypto.mac(mac_key, datagram[:-MAC])[:MAC]):
         return Verdict.HELLO_MAC
-    #= 4.2: A server MUST drop a client hello that is malformed, has non-zero padding, names another key id, or offers no common version, suite or group.
+    # = 4.2: A server MUST drop a client hello that is malformed, has non-zero padding, names another key id, or offers no common version, suite or group.
     body = datagram[HEADER:-MAC]
     reader = _Reader(body)
     try:
@@ -299,9 +299,7 @@ class ServerHandshake:
         schedule = _Schedule(hello.suite, shared, transcript.add(SERVER_HELLO, self._clear))
         sealed = server_id + len(params).to_bytes(2, "big") + params + b"\x01\x00\x20" + pin
         signature = crypto.sign(seed, _signed(transcript.add(SERVER_PARAMETERS, sealed)))
-        finished = schedule.finished(
-            schedule.server, transcript.add(SERVER_SIGNATURE, signature)
-        )
+        finished = schedule.finished(schedule.server, transcript.add(SERVER_SIGNATURE, signature))
         self._plain = sealed + signature + finished
         complete = transcript.add(SERVER_FINISHED, finished)
         self._expected = schedule.finished(schedule.client, complete)
@@ -313,7 +311,12 @@ class ServerHandshake:
         """Return SYN+ACK with packet number *number* for the SYN with number *answered*."""
         length = SERVER_CLEAR + len(self._plain) + 16
         header = encode_header(
-            2, SYN_ACK, self.hello.client_id, number & 0xFFFFFFFF, (answered + 1) & 0xFFFFFFFF, length
+            2,
+            SYN_ACK,
+            self.hello.client_id,
+            number & 0xFFFFFFFF,
+            (answered + 1) & 0xFFFFFFFF,
+            length,
         )
         return header + self._clear + self._seal.seal(number, header + self._clear, self._plain)
 
