@@ -36,8 +36,8 @@ full: setup     ## the whole suite on the checked build, then on the release bui
 
 lint: build     ## ruff, cython-lint, import-linter, codespell
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
-	@$(PY) -m cython_lint --no-pycodestyle cython_ext
-	@PATH="$(VENV)/bin:$$PATH" lint-imports --no-logo && $(PY) -m codespell_lib
+	@PATH="$(abspath $(VENV))/bin:$$PATH" cython-lint cython_ext
+	@PATH="$(abspath $(VENV))/bin:$$PATH" lint-imports --no-logo && $(PY) -m codespell_lib
 
 types: build    ## mypy --strict, and the stubs against the built modules
 	@$(PY) -m mypy
@@ -70,7 +70,8 @@ $(TOOLS): FORCE
 
 $(SCRIPTS): pyproject.toml $(TOOLS)
 	@echo '-- linking the commands quantum and quantum-gateway into $(VENV)' >&2
-	@$(PY) -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-deps --no-build-isolation -e .
+	@$(PY) -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e . >build/scripts.log 2>&1 \
+	    || { cat build/scripts.log >&2; echo 'error: the commands could not be linked (see above)' >&2; exit 1; }
 	@touch $@
 else
 $(TOOLS) $(SCRIPTS):

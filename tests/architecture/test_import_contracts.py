@@ -1,4 +1,4 @@
-"""Every import-linter contract bites: one forbidden import is planted for each in a copy of the tree.
+"""Every import contract bites: one forbidden import is planted for each in a copy of the tree.
 
 A contract that cannot fail proves nothing, and wildcards are easy to get wrong.
 """
@@ -76,9 +76,9 @@ def broken_tree(tmp_path_factory: pytest.TempPathFactory) -> str:
         plant(folder, name, "")
     for line in {line for _, line in PLANTED.values()}:
         target = re.sub(r"^(?:from|import) ([\w.]+).*", r"\1", line)
-        if target.split(".")[0] in CONFIG["root_packages"] and "planted" not in target:
-            if not (folder / target.replace(".", "/")).is_dir():
-                plant(folder, target.replace(".", "/") + ".py", "")
+        ours = target.split(".")[0] in CONFIG["root_packages"] and "planted" not in target
+        if ours and not (folder / target.replace(".", "/")).is_dir():
+            plant(folder, target.replace(".", "/") + ".py", "")
     for name, line in PLANTED.values():
         plant(folder, name, line)
     return lint(folder)
