@@ -33,6 +33,8 @@ def test_what_a_facade_offers_has_a_stub(facade: Path) -> None:
 def test_stubs_agree_with_the_built_modules() -> None:
     names = [module(stub) for stub in STUBS]
     options = ["--allowlist", "stubtest.allow", "--ignore-unused-allowlist", "--concise"]
+    # Every cdef class is a disjoint base; saying so in each stub would tell a reader nothing.
+    options.append("--ignore-disjoint-bases")
     command = [sys.executable, "-m", "mypy.stubtest", *names, *options]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
