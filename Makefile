@@ -83,7 +83,7 @@ $(GEN): $(PROTOS) setup.py | $(TOOLS)
 
 # The profiles share the place of the .so files, so each removes the other's stamp; what setup.py says is part of every module.
 $(NATIVE): $(SOURCES) setup.py | $(TOOLS)
-	@mkdir -p build && echo '-- compiling the native modules ($(PROFILE))' >&2
+	@mkdir -p build && echo '-- compiling $(words $(filter %.pyx,$(SOURCES))) native modules ($(PROFILE))' >&2
 	@$(if $(filter setup.py,$?),rm -rf build/$(PROFILE);) if [ ! -f $@ ]; then find cython_ext -name '*.so' -delete; fi
 	@rm -f build/release.stamp build/checked.stamp
 	@QUANTUM_PROFILE=$(PROFILE) $(PY) setup.py -q build_ext --inplace --parallel 2 && touch $@

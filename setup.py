@@ -73,5 +73,5 @@ if __name__ == "__main__" and sys.argv[1:] == ["protobuf"]:
 elif __name__ == "__main__":
     directives, flags = PROFILES[PROFILE]
     options = {"build_dir": f"build/{PROFILE}", "compiler_directives": directives, "nthreads": 2}
-    modules = cythonize(extensions(flags), **options)
+    modules = cythonize(extensions(flags), quiet=True, **options)
     setup(cmdclass={"build_py": BuildPy, "build_ext": BuildExt}, ext_modules=modules)
