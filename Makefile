@@ -69,7 +69,7 @@ $(TOOLS): FORCE
 
 $(SCRIPTS): pyproject.toml $(TOOLS)
 	@echo '-- linking the commands quantum and quantum-gateway into $(VENV)' >&2
-	@$(PY) -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e . >build/scripts.log 2>&1 \
+	@QUANTUM_PROFILE=built $(PY) -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e . >build/scripts.log 2>&1 \
 	    || { cat build/scripts.log >&2; echo 'error: the commands could not be linked (see above)' >&2; exit 1; }
 	@touch $@
 else
@@ -81,9 +81,12 @@ $(GEN): $(PROTOS) setup.py | $(TOOLS)
 	@mkdir -p build && echo '-- generating quantum_pb' >&2
 	@rm -rf quantum_pb && $(PY) setup.py protobuf && touch $@
 
-# The profiles share the place of the .so files, so each removes the other's stamp; what setup.py says is part of every module.
+# The profiles share the place of the .so files, so each removes the other's stamp and files; what
+# setup.py says is part of every module, so a change of it starts the profile afresh.
 $(NATIVE): $(SOURCES) setup.py | $(TOOLS)
 	@mkdir -p build && echo '-- compiling $(words $(filter %.pyx,$(SOURCES))) native modules ($(PROFILE))' >&2
-	@$(if $(filter setup.py,$?),rm -rf build/$(PROFILE);) if [ ! -f $@ ]; then find cython_ext -name '*.so' -delete; fi
-	@rm -f build/release.stamp build/checked.stamp
-	@QUANTUM_PROFILE=$(PROFILE) $(PY) setup.py -q build_ext --inplace --parallel 2 && touch $@
+	@cmp -s setup.py build/$(PROFILE)/setup.py || rm -rf build/$(PROFILE)
+	@[ -f $@ ] || find cython_ext -name '*.so' -delete
+	@rm -f build/release.stamp build/checked.stamp && mkdir -p build/$(PROFILE) && cp setup.py build/$(PROFILE)/
+	@QUANTUM_PROFILE=$(PROFILE) $(PY) setup.py -q build_ext --inplace --parallel 2 \
+	    --build-lib build/$(PROFILE)/lib --build-temp build/$(PROFILE)/temp && touch $@
