@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [ROOT, ROOT / "docs", ROOT / "docs/adr", ROOT / "cython_ext"]
 PAGES = sorted(page for folder in FOLDERS for page in folder.glob("*.md"))
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
-# A line of code or inline code that begins with make; settings such as PROFILE=checked may come first.
+# Code that begins with make, in a line of its own or inline; settings may stand before the verb.
 VERB = re.compile(r"(?:^|`)make (?:[A-Z]+=\S+ )*([a-z]+)\b", re.M)
 TARGET = re.compile(r"^([a-z]+):", re.M)
 ADR = re.compile(r"^(\d{4})-[a-z0-9-]+\.md$")
