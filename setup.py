@@ -1,8 +1,8 @@
 """Build the native modules and the protobuf code; everything else is in pyproject.toml.
 
 Two profiles, chosen by QUANTUM_PROFILE: ``release`` (default), and ``checked`` with bounds and None
-checks and C warnings as errors; ``built`` takes the modules that lie in place already. A new .pyx needs no edit here; C files called ``<module>_*.c`` that
-lie beside it are linked in.
+checks and C warnings as errors; ``built`` takes the modules that lie in place already. A new .pyx
+needs no edit here; C files called ``<module>_*.c`` that lie beside it are linked in.
 """
 
 import os
