@@ -5,7 +5,7 @@ PROFILE ?= $(or $(QUANTUM_PROFILE),release)
 ARGS    ?=
 T       ?=
 PY      := $(VENV)/bin/python
-PYTEST  := $(PY) -m pytest -q
+PYTEST  := $(PY) -m pytest
 GEN     := build/protobuf.stamp
 NATIVE  := build/$(PROFILE).stamp
 TOOLS   := $(VENV)/.requirements
@@ -27,7 +27,7 @@ test: setup     ## everything the README promises, in under ten minutes on two c
 	@$(PYTEST) -n 2 $(ARGS)
 
 check: build    ## the quick part: architecture, unit, contract and vectors, in under a minute
-	@$(PYTEST) -n 2 -m 'not integration and not simulation and not fuzz' $(QUICK) $(ARGS)
+	@$(PYTEST) -q -n 2 -m 'not integration and not simulation and not fuzz' $(QUICK) $(ARGS)
 
 full: setup     ## the whole suite on the checked build, then on the release build
 	@$(MAKE) --no-print-directory PROFILE=checked build && QUANTUM_GRID=full $(PYTEST) -n 2 $(ARGS)
@@ -40,7 +40,7 @@ lint: build     ## ruff, cython-lint, import-linter, codespell
 
 types: build    ## mypy --strict, and the stubs against the built modules
 	@$(PY) -m mypy
-	@$(PYTEST) tests/architecture/test_stubs.py
+	@$(PYTEST) -q tests/architecture/test_stubs.py
 
 format: $(TOOLS)        ## let ruff rewrite what it can
 	@$(PY) -m ruff check --fix-only -q . && $(PY) -m ruff format -q .
