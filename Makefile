@@ -51,7 +51,7 @@ bench: setup    ## the transport beside its peers on this machine (ARGS: see `qu
 fuzz: build     ## bounded fuzz targets, or one of them: make fuzz T=header
 	@$(PYTEST) -m fuzz $(if $(T),-k $(T)) tests $(ARGS)
 
-checked:        ## native modules with bounds and None checks and C warnings as errors
+checked:        ## native modules with bounds checks, a trap at undefined behaviour, C warnings as errors
 	@$(MAKE) --no-print-directory PROFILE=checked build
 
 setup: build $(SCRIPTS)

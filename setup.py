@@ -1,8 +1,8 @@
 """Build the native modules and the protobuf code; everything else is in pyproject.toml.
 
-Two profiles, chosen by QUANTUM_PROFILE: ``release`` (default), and ``checked`` with bounds and None
-checks and C warnings as errors; ``built`` takes the modules that lie in place already. A new .pyx
-needs no edit here; C files called ``<module>_*.c`` that lie beside it are linked in.
+Two profiles, chosen by QUANTUM_PROFILE: ``release`` (default), and ``checked`` with bounds checks, a
+trap at undefined behaviour and C warnings as errors; ``built`` takes the modules that lie in place.
+A new .pyx needs no edit here; C files called ``<module>_*.c`` that lie beside it are linked in.
 """
 
 import os
@@ -19,14 +19,15 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 PROFILE = os.environ.get("QUANTUM_PROFILE", "release")
 COMMON = {"language_level": 3, "embedsignature": True, "binding": True, "cdivision": True}
-SAFE = {"boundscheck": True, "wraparound": True, "initializedcheck": True, "nonecheck": True}
+SAFE = {"boundscheck": True, "wraparound": True, "initializedcheck": True}
 # What the C that Cython writes trips over by design; any other warning is ours, and an error.
 BY_DESIGN = "unused-parameter unused-function cast-function-type missing-field-initializers"
 STRICT = ["-Wall", "-Wextra", "-Werror", *(f"-Wno-{name}" for name in BY_DESIGN.split())]
+TRAPS = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error", "-D_FORTIFY_SOURCE=2"]
 PROFILES = {
     "release": (COMMON | dict.fromkeys(SAFE, False), ["-O2", "-g1", "-fno-plt"]),
     "built": ({}, []),
-    "checked": (COMMON | SAFE, ["-O1", "-g", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2", *STRICT]),
+    "checked": (COMMON | SAFE, ["-O1", "-g", *TRAPS, *STRICT]),
 }
 
 
