@@ -1,7 +1,7 @@
 """Code cites docs/protocol.md; the citations must be true and the MUSTs complete.
 
 A citation is a comment ``#= <section>: <sentence>`` above the code that obeys it; a long sentence
-goes on in further comments that begin with ``#=``.
+goes on in further comments that begin so. The formatter of Python files writes ``# =``.
 """
 
 import re
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SPECIFICATION = ROOT / "docs/protocol.md"
 DRIVER = ROOT / "cython_ext/driver/pump.pyx"
 HEADING = re.compile(r"^#+ (\d+(?:\.\d+)*) .*$", re.M)
-COMMENTS = re.compile(r"(?:^[ \t]*#=.*\n?)+", re.M)
+COMMENTS = re.compile(r"(?:^[ \t]*# ?=.*\n?)+", re.M)
 CITATION = re.compile(r"^([\d.]+): (.+)$")
 # "where no MUST stands" speaks about the word; it demands nothing.
 DEMAND = re.compile(r"(?<!\bno )\bMUST\b")
@@ -45,7 +45,7 @@ def citations(text: str) -> set[Citation]:
     found: list[Citation] = []
     for block in COMMENTS.findall(text):
         for line in block.splitlines():
-            words = flat(line.strip().removeprefix("#="))
+            words = flat(line.strip().removeprefix("#").lstrip().removeprefix("="))
             if match := CITATION.match(words):
                 found.append((match[1], match[2]))
             elif found:
@@ -90,7 +90,7 @@ SAMPLE = """# T\n\n## 1 One\n\nA receiver MUST drop it. Where no MUST stands, no
 
 def test_a_demand_without_a_citation_is_found() -> None:
     assert [number for number, _ in demands(SAMPLE)] == ["1", "1.1"]
-    cited = citations("    #= 1.1: A sender MUST NOT\n    #= send it.\n    x = 1\n")
+    cited = citations("    #= 1.1: A sender MUST NOT\n    # = send it.\n    x = 1\n")
     assert cited == {("1.1", "A sender MUST NOT send it.")}
     assert uncited(SAMPLE, cited) == [("1", "A receiver MUST drop it.")]
 
