@@ -1,7 +1,7 @@
 """Build the native modules and the protobuf code; everything else is in pyproject.toml.
 
 Two profiles, chosen by QUANTUM_PROFILE: ``release`` (default), and ``checked`` with bounds checks,
-traps at undefined behaviour and C warnings as errors; ``built`` takes the modules that lie in place.
+traps at undefined behaviour and C warnings as errors; ``built`` takes the modules lying in place.
 A new .pyx needs no edit here; C files called ``<module>_*.c`` that lie beside it are linked in.
 """
 
