@@ -50,9 +50,10 @@ def connect(
 ) -> _Connecting:
     """Connect to ``"host:port"`` (or a pair) of the server whose public key is *pin*.
 
-    Use as ``conn = await connect(...)`` or ``async with connect(...) as conn``. *timeout* is in seconds and
-    replaces the configuration's `handshake_timeout`. Raises HandshakeError when no address answers with
-    proof of that key, ConfigurationError for a malformed address or pin.
+    Use as ``conn = await connect(...)`` or ``async with connect(...) as conn``. *timeout* is in
+    seconds and
+    replaces the configuration's `handshake_timeout`. Raises HandshakeError when no address
+    answers with proof of that key, ConfigurationError for a malformed address or pin.
     """
     host, port = split_address(address)
     config = config or TransportConfig()
@@ -62,7 +63,8 @@ def connect(
 
 
 def split_address(address: str | tuple[str, int]) -> tuple[str, int]:
-    """Return (host, port) of ``host:port``, ``[v6]:port`` or a pair; ConfigurationError otherwise."""
+    """Return (host, port) of ``host:port``, ``[v6]:port`` or a pair; ConfigurationError
+    otherwise."""
     if isinstance(address, tuple):
         host, port_text = address[0], str(address[1])
     else:

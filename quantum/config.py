@@ -17,19 +17,24 @@ class TransportConfig:
     """Limits, time-outs and choices. The defaults suit the public internet.
 
     Attributes:
-        max_data: stream bytes the peer may have in flight to us, over all streams. Too small throttles
+        max_data: stream bytes the peer may have in flight to us, over all streams. Too small
+        throttles
             long fat paths (rate x round trip); it bounds the memory of a connection.
         max_stream_data: the same per stream.
         max_streams_bidi: bidirectional streams the peer may have open at once.
         max_streams_uni: unidirectional streams the peer may have open at once.
         max_message_bytes: largest message we accept.
-        max_message_data: bytes of messages the peer may have in flight to us; above max_message_bytes.
+        max_message_data: bytes of messages the peer may have in flight to us; above
+        max_message_bytes.
         max_datagram_bytes: largest UDP payload we accept.
-        send_datagram_bytes: largest UDP payload we send. 1,232 passes every IPv6 path; raise it only where
+        send_datagram_bytes: largest UDP payload we send. 1,232 passes every IPv6 path; raise it
+        only where
             the path is known (1,452 on Ethernet without tunnels, more on loopback).
-        send_buffer_bytes: bytes written to a stream and not yet acknowledged above which writes wait.
+        send_buffer_bytes: bytes written to a stream and not yet acknowledged above which writes
+        wait.
         message_buffer_bytes: the same over all messages.
-        datagram_queue: datagrams that wait, each way; the oldest received and the newest sent are dropped.
+        datagram_queue: datagrams that wait, each way; the oldest received and the newest sent are
+        dropped.
         idle_timeout: seconds without a packet after which the connection is over; 0 is never.
         keepalive: seconds after which an idle connection is probed; 0 is never. Below the NAT's
             time-out (30 s is common) it keeps the path open.

@@ -1,6 +1,7 @@
 """A connection: streams, messages and datagrams for asyncio, over a handle of the core.
 
-It turns the core's events into woken waiters. It knows no socket: `flush` and `now_ns` are given to it.
+It turns the core's events into woken waiters. It knows no socket: `flush` and `now_ns` are given
+to it.
 """
 
 import asyncio
@@ -41,6 +42,7 @@ _MESSAGE_SPACE = int(EventKind.MESSAGE_SPACE)
 _STREAMS = int(EventKind.STREAMS_ALLOWED)
 _ACKED = int(EventKind.EVERYTHING_ACKED)
 _CLOSED = int(EventKind.CONNECTION_CLOSED)
+_WAITED_FOR = frozenset({_MESSAGES, _DATAGRAMS, _MESSAGE_SPACE})
 
 
 class Socket(Protocol):
@@ -122,7 +124,8 @@ class Connection:
     async def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send a reliable message; wait while too much is unacknowledged.
 
-        Messages arrive once each and in no order. Raises ConfigurationError for one larger than the peer accepts.
+        Messages arrive once each and in no order. Raises ConfigurationError for one larger than
+        the peer accepts.
         """
         while True:
             try:
@@ -138,7 +141,8 @@ class Connection:
     async def receive(self) -> bytes:
         """Return the next message; wait for one.
 
-        Credit returns to the peer as messages are taken: who does not take them slows the sender down.
+        Credit returns to the peer as messages are taken: who does not take them slows the sender
+        down.
         """
         while not self._messages:
             taken = self.core.receive_messages(256)
@@ -189,7 +193,8 @@ class Connection:
     # life
 
     async def flush(self, timeout: float | None = None) -> None:
-        """Wait until the peer's transport has acknowledged everything written; TimeoutError after *timeout* s."""
+        """Wait until the peer's transport has acknowledged everything written; TimeoutError after
+        *timeout* s."""
         async with asyncio.timeout(timeout):
             while not self.core.request_flush():
                 self._check_open()
@@ -200,8 +205,8 @@ class Connection:
     async def close(self, code: int = 0, reason: str = "") -> None:
         """End the connection in order: what was written is delivered first.
 
-        Delivery is waited for at most `close_timeout` seconds. A client's own socket is closed once the peer
-        has surely heard of the end. Never raises for what the network does.
+        Delivery is waited for at most `close_timeout` seconds. A client's own socket is closed
+        once the peer has surely heard of the end. Never raises for what the network does.
         """
         if self.error is None:
             try:
@@ -252,7 +257,8 @@ class Connection:
         return self.error is not None
 
     def exporter(self, label: str, length: int) -> bytes:
-        """Return *length* bytes that only both ends of this connection know (docs/protocol.md section 3.2).
+        """Return *length* bytes that only both ends of this connection know (docs/protocol.md
+        section 3.2).
 
         They bind a token to the connection. Raises ConfigurationError before the handshake is done.
         """
@@ -275,7 +281,7 @@ class Connection:
                 stream = self._streams.get(stream_id)
                 if stream is not None:
                     stream.on_data()
-            elif kind == _MESSAGES or kind == _DATAGRAMS or kind == _MESSAGE_SPACE:
+            elif kind in _WAITED_FOR:
                 self._wake(kind)
             elif kind == _OPENED:
                 stream = self._streams[stream_id] = Stream(self, stream_id)
@@ -286,7 +292,7 @@ class Connection:
             elif kind == _CONNECTED:
                 if not self._connected.done():
                     self._connected.set_result(None)
-            elif kind == _ACKED or kind == _STREAMS:
+            elif kind in (_ACKED, _STREAMS):
                 self._wake(kind)
             else:
                 self._on_stream_event(kind, stream_id, code)
@@ -328,12 +334,13 @@ class Connection:
         host, port = self.peer_address
         if cause == CloseCause.HANDSHAKE_TIMEOUT:
             return HandshakeError(
-                f"no valid answer from {host}:{port} within {self.config.handshake_timeout:g} s: is a Quantum "
-                "server there, and is the pin its public key?"
+                f"no valid answer from {host}:{port} within "
+                f"{self.config.handshake_timeout:g} s: is a Quantum server there, and is the pin its public key?"
             )
         if cause == CloseCause.IDLE_TIMEOUT:
             return IdleTimeout(
-                f"nothing came from {host}:{port} for the idle time-out of {self.config.idle_timeout:g} s"
+                f"nothing came from {host}:{port} for the idle time-out of "
+                f"{self.config.idle_timeout:g} s"
             )
         if cause == CloseCause.STATELESS_RESET:
             return StatelessReset(

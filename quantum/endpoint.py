@@ -16,8 +16,6 @@ from quantum.config import TransportConfig
 from quantum.connection import FLUSH_BYTES, Connection
 from quantum.errors import ConfigurationError
 
-_CONNECTED_STATES = (ConnectionState.FINISHED_SENT, ConnectionState.ESTABLISHED)
-
 
 class UdpEndpoint:
     """Connections that share one socket and one event loop."""
@@ -63,7 +61,8 @@ class UdpEndpoint:
         return host, port
 
     def connect(self, address: tuple[str, int], pin: bytes, server_name: str) -> Connection:
-        """Begin the one connection of a client's socket, which then owns it; `wait_connected` tells how it went."""
+        """Begin the one connection of a client's socket, which then owns it; `wait_connected`
+        tells how it went."""
         core = self.core.connect(address, pin, Pump.now_ns(), server_name)
         connection = self._adopt(core, owned=self)
         self._turn()
@@ -77,7 +76,8 @@ class UdpEndpoint:
     # turns
 
     def flush_soon(self, count: int) -> None:
-        """Send what is queued: at the end of this turn of the loop, or now when much has gathered."""
+        """Send what is queued: at the end of this turn of the loop, or now when much has
+        gathered."""
         self._unflushed += count
         if self._unflushed >= FLUSH_BYTES:
             self._turn()
@@ -117,8 +117,9 @@ class UdpEndpoint:
         for core in self.core.poll_connections():
             connection = self._connections.get(core.serial)
             if connection is None:
-                # A new one of a client's; a hello that never got further has no application to tell.
-                if core.state not in _CONNECTED_STATES:
+                # A hello that never got further has no application to tell. One that is already
+                # over has: what came before its end is to be read.
+                if core.secrets is None:
                     continue
                 connection = self._adopt(core)
                 connection.handle_events()
@@ -142,7 +143,8 @@ class UdpEndpoint:
         self.core.refuse_new()
 
     async def wait_idle(self) -> None:
-        """Wait until every connection is over, its CLOSE repeated for as long as a peer may ask for it."""
+        """Wait until every connection is over, its CLOSE repeated for as long as a peer may ask
+        for it."""
         while self._connections and not self.is_closed:
             self._idle = self._loop.create_future()
             await self._idle

@@ -1,14 +1,15 @@
 """Every error of the transport: one tree, each with a code, a reason and who caused it.
 
-A code below is the transport's own (docs/protocol.md section 6.4) unless `is_application` says otherwise.
+A code below is the transport's own (docs/protocol.md section 6.4) unless `is_application` says
+otherwise.
 """
 
 
 class QuantumError(Exception):
     """Root of all errors of this package.
 
-    `code` is a number of docs/protocol.md section 6.4 or of the application, `reason` a sentence, `remote`
-    whether the peer caused it.
+    `code` is a number of docs/protocol.md section 6.4 or of the application, `reason` a sentence,
+    `remote` whether the peer caused it.
     """
 
     def __init__(self, reason: str, *, code: int = 0, remote: bool = False) -> None:

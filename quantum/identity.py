@@ -1,4 +1,5 @@
-"""A server's Ed25519 identity: made once, kept in a file that only its owner reads, pinned by clients."""
+"""A server's Ed25519 identity: made once, kept in a file that only its owner reads, pinned by
+clients."""
 
 import os
 import secrets
@@ -17,7 +18,8 @@ from quantum.errors import ConfigurationError
 
 
 class Identity:
-    """An Ed25519 key pair. `pin` is what clients need to know; the seed never leaves the process unasked."""
+    """An Ed25519 key pair. `pin` is what clients need to know; the seed never leaves the process
+    unasked."""
 
     def __init__(self, seed: bytes) -> None:
         """Take a 32-byte private seed; ConfigurationError for any other length."""
@@ -41,14 +43,16 @@ class Identity:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Identity":
-        """Read a PKCS#8 PEM file. Raises ConfigurationError when it is no Ed25519 key, OSError when unreadable."""
+        """Read a PKCS#8 PEM file. Raises ConfigurationError when it is no Ed25519 key, OSError
+        when unreadable."""
         try:
             key = load_pem_private_key(Path(path).read_bytes(), password=None)
         except (ValueError, TypeError):
             key = None
         if not isinstance(key, Ed25519PrivateKey):
             raise ConfigurationError(
-                f"{os.fspath(path)} holds no unencrypted Ed25519 key in PEM; make one with: quantum keygen {os.fspath(path)}"
+                f"{os.fspath(path)} holds no unencrypted Ed25519 key in PEM; "
+                f"make one with: quantum keygen {os.fspath(path)}"
             )
         return cls(key.private_bytes_raw())
 

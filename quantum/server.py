@@ -105,8 +105,10 @@ async def serve(
     identity: Identity,
     config: TransportConfig | None = None,
 ) -> Listener:
-    """Listen on UDP *host*:*port* (0 for a free one) and run ``await handler(connection)`` per connection.
+    """Listen on UDP *host*:*port* (0 for a free one) and run ``await handler(connection)`` per
+    connection.
 
-    A connection closes when its handler returns. Raises ConfigurationError when the port cannot be had.
+    A connection closes when its handler returns. Raises ConfigurationError when the port cannot
+    be had.
     """
     return Listener(handler, host, port, identity, config or TransportConfig())

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 _PHASES = (
-    "startup", "drain", "probe_bw_down", "probe_bw_cruise", "probe_bw_refill", "probe_bw_up", "probe_rtt",
+    "startup", "drain", "probe_bw_down", "probe_bw_cruise", "probe_bw_refill", "probe_bw_up",
+    "probe_rtt",
 )  # fmt: skip
 
 
@@ -12,7 +13,8 @@ _PHASES = (
 class ConnectionStats:
     """Counters since the connection began, and present estimates; times in ns, sizes in bytes.
 
-    A packet is *lost* when it was declared so; its content was then sent again (`bytes_retransmitted`).
+    A packet is *lost* when it was declared so; its content was then sent again
+    (`bytes_retransmitted`).
     *Spurious* ones were acknowledged after all. `packets_recovered` = lost - spurious whose
     content was delivered by a later packet: all of them, once everything is acknowledged.
     """

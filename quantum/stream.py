@@ -35,7 +35,8 @@ class Owner(Protocol):
 
 
 class Stream:
-    """A bidirectional or unidirectional stream; made by `Connection.open_stream` and `accept_stream`."""
+    """A bidirectional or unidirectional stream; made by `Connection.open_stream` and
+    `accept_stream`."""
 
     def __init__(self, owner: Owner, stream_id: int) -> None:
         self.id = stream_id
@@ -68,7 +69,8 @@ class Stream:
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue *data*; wait while the send buffer is full.
 
-        Up to `send_buffer_bytes` go as one piece: a write of that size that is cancelled committed nothing.
+        Up to `send_buffer_bytes` go as one piece: a write of that size that is cancelled
+        committed nothing.
         Raises StreamFinished after `finish`, StreamStopped when the peer wants no more, or the
         connection's error.
         """
@@ -136,8 +138,8 @@ class Stream:
     async def read(self, max_bytes: int = 65536) -> bytes:
         """Return 1 to *max_bytes* bytes as soon as there are some; b"" at the end of the stream.
 
-        Raises StreamReset when the peer gave the stream up, or the connection's error once everything
-        that came before was read.
+        Raises StreamReset when the peer gave the stream up, or the connection's error once
+        everything that came before was read.
         """
         while True:
             data = self._owner.core.stream_read(self.id, max_bytes)
@@ -159,7 +161,8 @@ class Stream:
             await asyncio.shield(self._reader)
 
     async def read_exactly(self, count: int) -> bytes:
-        """Return exactly *count* bytes; asyncio.IncompleteReadError, with what there was, at an early end."""
+        """Return exactly *count* bytes; asyncio.IncompleteReadError, with what there was, at an
+        early end."""
         parts: list[bytes] = []
         missing = count
         while missing:

@@ -5,27 +5,24 @@ that take or give bytes, and never wait. Nothing here computes what another modu
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from cython_ext.core.conn cimport (
     EVENT_ALL_ACKED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_DATAGRAMS, EVENT_MESSAGES,
-    EVENT_MESSAGE_SPACE, EVENT_STREAMS_ALLOWED, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOCAL_CLOSE, LOCAL_ERROR, OPEN,
-    OWES_MAX_MESSAGE_DATA, OWES_PING, QUEUE_READIES, conn_all_acked, conn_clear,
+    EVENT_MESSAGE_SPACE, EVENT_STREAMS_ALLOWED, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOCAL_CLOSE,     OWES_MAX_MESSAGE_DATA, OWES_PING, QUEUE_READIES, conn_all_acked, conn_clear,
     conn_credit_consumed, conn_enter_closing, conn_may_send, conn_open_stream, pop_stream,
-    stream_forget_if_ended, stream_notify, stream_owes, stream_wants_to_send,
+    stream_forget_if_ended, stream_owes, stream_wants_to_send,
 )
 from cython_ext.core.inbox cimport inbox_first_length, inbox_pop, inbox_push
 from cython_ext.core.messages cimport outgoing_add
-from cython_ext.core.pacer cimport Pacer
 from cython_ext.core.recovery cimport (
     recovery_on_loss_timer, recovery_on_probe_timer, recovery_probe_timeout_ns, recovery_timer_ns,
 )
 from cython_ext.core.send_buffer cimport buffer_append
 from cython_ext.core.state cimport (
-    CLOSED, CLOSING, DRAINING, ESTABLISHED, EXPIRE, FINISH, FINISHED_SENT, HELLO_SENT, NO_RECEIVE, NO_SEND,
-    READ_RESET, RECEIVING, RESET, RESET_READ, RESET_RECEIVED, SENDING, SIZE_KNOWN, TIME_OUT,
+    CLOSED, CLOSING, DRAINING, EXPIRE, FINISH, NO_RECEIVE,     READ_RESET, RECEIVING, RESET, RESET_READ, RESET_RECEIVED, SENDING, SIZE_KNOWN, TIME_OUT,
     advance_connection, advance_receive, advance_send,
 )
 from cython_ext.core.stream cimport (

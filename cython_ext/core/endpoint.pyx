@@ -8,15 +8,15 @@ core), plain commands, `poll_*` (core to world) and properties; time is always a
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
 
 from cython_ext.abi.datagram cimport (
-    Address, address_clear, address_equal, address_set_v4, address_set_v6,
+    Address, address_equal, address_set_v4, address_set_v6,
 )
 from cython_ext.abi.endian cimport load64
 from cython_ext.abi.openssl cimport CRYPTO_memcmp
 from cython_ext.core.conn cimport (
-    EVENT_CLOSED, EVENT_CONNECTED, OWES_DONE, STATELESS_RESET, conn_enter_draining, conn_start_traffic,
+    EVENT_CONNECTED, OWES_DONE, STATELESS_RESET, conn_enter_draining, conn_start_traffic,
 )
 from cython_ext.core.connection cimport (
     Connection, conn_handle_timeout, conn_next_timer, conn_release,
@@ -27,19 +27,18 @@ from cython_ext.core.packet_builder cimport conn_poll
 from cython_ext.core.params cimport read_peer
 from cython_ext.core.recovery cimport recovery_skip
 from cython_ext.core.state cimport (
-    ANSWER_HELLO, CLOSED, CLOSING, ESTABLISHED, FINISHED_SENT, HELLO_ANSWERED, HELLO_SENT, IDLE, SEND_HELLO,
+    ANSWER_HELLO, CLOSED, CLOSING, HELLO_ANSWERED, HELLO_SENT, SEND_HELLO,
     VERIFY_FINISHED, VERIFY_HELLO, advance_connection,
 )
 from cython_ext.crypto.keys cimport keys_install
 from cython_ext.wire.header cimport (
-    ACCEPTED, BACKLOG_LIMIT, BAD_RESET, BAD_VERSION, CLOSED_CONNECTION, CONNECTION_LIMIT,
-    EARLY_LIMIT, FLAG_ACK, FLAG_PSH, FLAG_RST, FLAG_SYN, FLAGS_PROTECTED, HALF_OPEN_LIMIT,
+    ACCEPTED, BACKLOG_LIMIT, BAD_RESET, BAD_VERSION, CONNECTION_LIMIT,
+    EARLY_LIMIT, FLAG_ACK, FLAG_RST, FLAG_SYN, FLAGS_PROTECTED, HALF_OPEN_LIMIT,
     HELLO_CONFLICT, HELLO_DUPLICATE, NOT_ACCEPTING, REPLAYED, RETRY_IGNORED, UNKNOWN_ID, VERSION_NEGOTIATION,
     VERSION_ONE, WRONG_ADDRESS, WRONG_STATE, expand_packet_number, parse_header,
 )
 from cython_ext.core.ranges cimport REPLAY_FRESH, replay_check, replay_commit
 
-import hashlib
 import hmac
 import socket
 
@@ -485,9 +484,9 @@ cdef class Endpoint:
         """Handle the handshake datagrams that came; at most the backlog's bound of them."""
         cdef Address peer
         cdef bytes record, datagram
-        cdef uint32_t n
+        cdef uint32_t _n
         cdef Verdict verdict
-        for n in range(self.backlog.count):
+        for _n in range(self.backlog.count):
             record = PyBytes_FromStringAndSize(NULL, inbox_first_length(&self.backlog))
             inbox_pop(&self.backlog, <uint8_t*> PyBytes_AS_STRING(record))
             memcpy(&peer, PyBytes_AS_STRING(record), sizeof(Address))

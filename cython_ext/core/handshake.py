@@ -1,8 +1,8 @@
 """The messages of the handshake and the keys that come out (docs/protocol.md section 4).
 
-Sans-IO and with the GIL: bytes in, bytes or a Verdict out. Packet numbers, randomness and parameters are
-arguments; what a peer sent never raises. Two small machines, `ClientHandshake` and `ServerHandshake`,
-one per connection and role; who drives them and when is the endpoint's business.
+Sans-IO and with the GIL: bytes in, bytes or a Verdict out. Packet numbers, randomness and
+parameters are arguments; what a peer sent never raises. Two small machines, `ClientHandshake` and
+`ServerHandshake`, one per connection and role; who drives them and when is the endpoint's business.
 """
 
 import hashlib
@@ -232,7 +232,8 @@ class ClientHandshake:
         return Verdict.ACCEPTED
 
     def finished(self, number: int) -> bytes:
-        """Return the PSH datagram with packet number *number*; only after an ACCEPTED server hello."""
+        """Return the PSH datagram with packet number *number*; only after an ACCEPTED server
+        hello."""
         assert self._schedule is not None
         plain = b"\x00" + self._finished
         header = encode_header(2, PSH, self.server_id, number & 0xFFFFFFFF, 0, len(plain) + 16)

@@ -1,6 +1,7 @@
 """The primitives of the handshake, through ``cryptography`` (docs/protocol.md section 3).
 
-With the GIL and once per connection; the packet path is `aead` and `keys`. Randomness is an argument.
+With the GIL and once per connection; the packet path is `aead` and `keys`. Randomness is an
+argument.
 """
 
 import hashlib

@@ -9,7 +9,7 @@ from libc.string cimport memset
 
 from cython_ext.abi.datagram cimport Address
 from cython_ext.abi.posix cimport (
-    CLOCK_MONOTONIC, EAGAIN, ENOBUFS, ENOMEM, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, close, itimerspec,
+    CLOCK_MONOTONIC, EAGAIN, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, close, itimerspec,
     monotonic_ns, read, timerfd_create, timerfd_settime,
 )
 from cython_ext.core.conn cimport Conn
@@ -84,8 +84,8 @@ cdef class Pump:
         return self.endpoint.ready.count > 0
 
     cdef void receive(self, int64_t now_ns) noexcept nogil:
-        cdef int n, i, got
-        for n in range(RECEIVES_PER_TURN):
+        cdef int _n, i, got
+        for _n in range(RECEIVES_PER_TURN):
             got = self.inbound.receive(self.fd)
             if got < 0:
                 self.failure = -got
