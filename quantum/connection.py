@@ -334,8 +334,8 @@ class Connection:
         host, port = self.peer_address
         if cause == CloseCause.HANDSHAKE_TIMEOUT:
             return HandshakeError(
-                f"no valid answer from {host}:{port} within "
-                f"{self.config.handshake_timeout:g} s: is a Quantum server there, and is the pin its public key?"
+                f"no valid answer from {host}:{port} within {self.config.handshake_timeout:g} s: "
+                "is a Quantum server there, and is the pin its public key?"
             )
         if cause == CloseCause.IDLE_TIMEOUT:
             return IdleTimeout(

@@ -2,11 +2,11 @@ from collections.abc import Callable
 
 from cython_ext.core.connection import Connection
 from cython_ext.core.params import Params
+from cython_ext.core.table import ConnectionTable
 
 INITIAL_REPEATS: int
-WALL_OFFSET_MS: int
 
-class Endpoint:
+class Endpoint(ConnectionTable):
     is_closed: bool
     def __init__(
         self, params: Params, entropy: Callable[[int], bytes], seed: bytes | None = None
