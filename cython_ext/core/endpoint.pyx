@@ -115,7 +115,7 @@ cdef class Endpoint(ConnectionTable):
                 return self.note_negotiation(header.id)
             if self.seed is None:
                 return BAD_VERSION
-            if not (header.version == 1 and header.flags == FLAG_SYN) and length < 1200:
+            if header.flags != FLAG_SYN if header.version == 1 else length < 1200:
                 return BAD_VERSION
             if not self.may_answer(now_ns):
                 return BAD_VERSION
