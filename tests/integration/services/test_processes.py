@@ -13,7 +13,7 @@ import pytest
 
 from session.api import NewSession
 from session.rpc.client import GrpcSessionClient
-from statesync.api import DocumentType, Durability, NewDocument
+from statesync.api import DocumentType, Durability, NewDocument, Stamp
 from statesync.rpc.client import GrpcStateSyncClient
 from svckit.grpc import channel
 from tests.support.services import ANNA, Editor
