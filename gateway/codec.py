@@ -52,6 +52,7 @@ class Shape(Enum):
     BYTES = auto()
     FLOAT = auto()
     INT = auto()
+    INTS = auto()
     JSON = auto()
     MANY = auto()
     MAP = auto()
@@ -110,6 +111,8 @@ def _shape(hint: Any) -> tuple[Shape, type[Any] | None]:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is tuple and arguments[0] is str:
         return Shape.STRS, None
+    if origin is tuple and arguments[0] is int:
+        return Shape.INTS, None
     if origin is tuple and _is_part(arguments[0]):
         return Shape.MANY, arguments[0]
     if origin is dict and arguments == (str, str):

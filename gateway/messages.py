@@ -6,8 +6,8 @@ clock and no service: it is plain immutable data, so that a client may import it
 Rules for editing it:
 
 * A body is a frozen dataclass with a ``kind``. Its fields are ``str``, ``int``, ``float``,
-  ``bool``, ``bytes``, ``Json``, ``tuple[str, ...]``, ``dict[str, str]``, another part, or a tuple
-  of parts; `gateway.codec` derives both codecs from them. The protobuf message has the same name
+  ``bool``, ``bytes``, ``Json``, ``dict[str, str]``, a tuple of ``str`` or ``int``, another part,
+  or a tuple of parts; `gateway.codec` derives both codecs from them. The protobuf message has the same name
   and fields.
 * A field without a default is required and may not be empty or 0. Every other default is its type's
   zero, since protobuf cannot tell a zero from an absent field. Integers are 0 .. 2**63 - 1.
@@ -54,6 +54,7 @@ class Kind(StrEnum):
     DOCUMENT_OPEN = "document.open"
     DOCUMENT_LIST = "document.list"
     DOCUMENT_CLOSE = "document.close"
+    DOCUMENT_UPDATE = "document.update"
     DOCUMENT_DELETE = "document.delete"
     DOCUMENT = "document"
     DOCUMENT_OPENED = "document.opened"
@@ -66,6 +67,7 @@ class Kind(StrEnum):
     CONFLICT_LIST = "conflict.list"
     CONFLICTS = "conflicts"
     CONFLICT_RESOLVE = "conflict.resolve"
+    CONFLICT_RESOLVED = "conflict.resolved"
     LOCK_ACQUIRE = "lock.acquire"
     LOCK_RELEASE = "lock.release"
     LOCK = "lock"
@@ -89,6 +91,7 @@ class EventType(StrEnum):
     CONFLICT_RESOLVED = "conflict_resolved"
     LOCK_ACQUIRED = "lock_acquired"
     LOCK_RELEASED = "lock_released"
+    RESYNC = "resync"
 
 
 # Parts: what bodies are made of.
@@ -128,7 +131,7 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class DocumentInfo:
-    """A document without its content."""
+    """A document without its content. *version* and *epoch* are its channel's offset and epoch."""
 
     document: str
     name: str = ""
@@ -136,59 +139,106 @@ class DocumentInfo:
     state: str = ""
     strategy: str = ""
     version: int = 0
+    revision: int = 0
     epoch: str = ""
     owner: str = ""
     public: bool = False
     editors: tuple[str, ...] = ()
     viewers: tuple[str, ...] = ()
+    description: str = ""
     tags: tuple[str, ...] = ()
-    metadata: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
+    active_users: tuple[str, ...] = ()
+    created_by: str = ""
     created_ms: int = 0
+    updated_by: str = ""
     updated_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A document's content at *version*: *value*, or for text *update*, its whole Yjs state."""
+
+    version: int = 0
+    value: Json = None
+    update: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One effect on a structured document: *value* is set at *path*, or what was there goes."""
+
+    path: tuple[str, ...] = ()
+    value: Json = None
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """One applied edit. *version* is the server's; *update* is a Yjs update, *value* is JSON."""
+    """One edit of the log. *version* is the server's; *update* is a Yjs update, *value* is JSON.
+
+    With *altered*, *effect* (which may be empty) was done instead of what was asked.
+    """
 
     document: str
     type: str
-    version: int = 0
-    target: str = ""
+    client: str = ""
+    client_seq: int = 0
+    target: tuple[str, ...] = ()
     value: Json = None
     update: bytes = b""
     base_version: int = 0
-    client: str = ""
-    client_seq: int = 0
-    user: str = ""
     stamp: Stamp | None = None
+    operation: str = ""
+    version: int = 0
     status: str = ""
+    altered: bool = False
+    effect: tuple[Change, ...] = ()
+    user: str = ""
+    session: str = ""
     applied_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """A value that a conflict pushed aside: where it stood, and who wrote it in which version."""
+
+    path: tuple[str, ...] = ()
+    value: Json = None
+    removed: bool = False
+    user: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two edits that met. *losing* is kept until somebody resolves or dismisses it."""
+    """Edits that met unseen: the later arrival, the versions it had not seen, what was lost.
+
+    It waits for somebody while *resolved_ms* is 0.
+    """
 
     conflict: str
     document: str = ""
-    target: str = ""
-    state: str = ""
+    incoming: Operation | None = None
+    against: tuple[int, ...] = ()
     strategy: str = ""
-    winning: Operation | None = None
-    losing: Operation | None = None
+    lost: tuple[Loss, ...] = ()
     detected_ms: int = 0
+    resolved_ms: int = 0
     resolved_by: str = ""
+    resolved_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LockInfo:
-    """Who may write a document (or a target in it). *fence* grows with every grant."""
+    """Who may write a part of a document. *fence* grows with every grant."""
 
     document: str
-    target: str = ""
-    holder: str = ""
+    target: tuple[str, ...] = ()
+    user: str = ""
+    session: str = ""
     fence: int = 0
+    acquired_ms: int = 0
     expires_ms: int = 0
 
 
@@ -410,7 +460,10 @@ class Resync:
 
 @dataclass(frozen=True, slots=True)
 class DocumentCreate:
-    """Create a document; its content is *value* (structured) or *update* (text: a Yjs update)."""
+    """Create a document; its content is *value* (text: a string) or *update* (a Yjs state).
+
+    *document* "" lets the server choose the id; creating the same id again answers the first.
+    """
 
     kind: ClassVar[Kind] = Kind.DOCUMENT_CREATE
     name: str
@@ -421,8 +474,9 @@ class DocumentCreate:
     public: bool = False
     editors: tuple[str, ...] = ()
     viewers: tuple[str, ...] = ()
+    description: str = ""
     tags: tuple[str, ...] = ()
-    metadata: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
     document: str = ""
 
 
@@ -448,9 +502,10 @@ class DocumentList:
 
     kind: ClassVar[Kind] = Kind.DOCUMENT_LIST
     type: str = ""
-    tag: str = ""
+    state: str = ""
+    created_by: str = ""
     limit: int = 0
-    page: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,6 +514,20 @@ class DocumentClose:
 
     kind: ClassVar[Kind] = Kind.DOCUMENT_CLOSE
     document: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentUpdate:
+    """Change what *change* names of: name, state, description, tags, properties, permissions.
+
+    Permissions are ``{"owner", "editors", "viewers", "public"}``. *expected_revision* 0 does not
+    check. Only the owner may.
+    """
+
+    kind: ClassVar[Kind] = Kind.DOCUMENT_UPDATE
+    document: str
+    change: Json
+    expected_revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,9 +548,9 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class DocumentOpened:
-    """A document as of *version*; what came after follows as events.
+    """A document; the operations after *version* follow as events.
 
-    When *recovered*, there is no content: the client's own copy plus the events that follow is it.
+    When *recovered*, there is no snapshot: the client's own copy plus those events is the document.
     """
 
     kind: ClassVar[Kind] = Kind.DOCUMENT_OPENED
@@ -490,17 +559,17 @@ class DocumentOpened:
     epoch: str = ""
     recovered: bool = False
     info: DocumentInfo | None = None
-    value: Json = None
-    update: bytes = b""
+    snapshot: Snapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentListed:
-    """One page of documents; *next_page* is empty on the last."""
+    """One page in order of id; *next_after* is empty on the last."""
 
     kind: ClassVar[Kind] = Kind.DOCUMENT_LISTED
     documents: tuple[DocumentInfo, ...] = ()
-    next_page: str = ""
+    next_after: str = ""
+    total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -515,14 +584,13 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """Operations in version order; *more* says that there are others after the last."""
+    """Operations in version order; *version* is the document's newest at that moment."""
 
     kind: ClassVar[Kind] = Kind.OPERATIONS
     document: str
     operations: tuple[Operation, ...] = ()
     version: int = 0
     epoch: str = ""
-    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -530,8 +598,8 @@ class Submit:
     """Apply an operation.
 
     (document, client, client_seq) names it for ever: sent again, it is not applied again, and its
-    first answer comes back. Sequences begin at 1. The answer is the durable acknowledgement; with
-    *accepted* there is one of that stage before it.
+    first answer comes back. Sequences count from 1 without gaps. The answer is the durable
+    acknowledgement; with *accepted* there is one of that stage before it.
     """
 
     kind: ClassVar[Kind] = Kind.SUBMIT
@@ -539,7 +607,7 @@ class Submit:
     type: str
     client: str
     client_seq: int
-    target: str = ""
+    target: tuple[str, ...] = ()
     value: Json = None
     update: bytes = b""
     base_version: int = 0
@@ -554,6 +622,7 @@ class Ack:
 
     ``accepted``: it is queued in order; a crash may still lose it. ``durable``: it has a *version*
     and is kept as *durability* says (D0 memory, D1 killed process, D2 power loss, D3 replicated).
+    *status*, *altered* and *effect* are as in `Operation`.
     """
 
     kind: ClassVar[Kind] = Kind.ACK
@@ -562,39 +631,49 @@ class Ack:
     client_seq: int
     stage: str
     version: int = 0
+    epoch: str = ""
     durability: str = ""
     duplicate: bool = False
     status: str = ""
+    operation: str = ""
+    altered: bool = False
+    effect: tuple[Change, ...] = ()
     conflict: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something happened to a document. The envelope's offset and epoch are its version and log."""
+    """Something happened to a document; the part that its type needs is there.
+
+    For an applied operation the envelope's offset is its version. A resync brings a *snapshot* that
+    replaces the client's copy.
+    """
 
     kind: ClassVar[Kind] = Kind.EVENT
     type: str
     document: str
     version: int = 0
     user: str = ""
-    client: str = ""
     operation: Operation | None = None
     conflict: Conflict | None = None
     lock: LockInfo | None = None
     info: DocumentInfo | None = None
+    snapshot: Snapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ConflictList:
-    """Ask for a document's open conflicts."""
+    """Ask for a document's conflicts, newest first; *pending*: only those that wait."""
 
     kind: ClassVar[Kind] = Kind.CONFLICT_LIST
     document: str
+    pending: bool = False
+    limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Conflicts:
-    """A document's open conflicts."""
+    """A document's conflicts."""
 
     kind: ClassVar[Kind] = Kind.CONFLICTS
     document: str
@@ -603,22 +682,30 @@ class Conflicts:
 
 @dataclass(frozen=True, slots=True)
 class ConflictResolve:
-    """Settle a conflict: *choice* is ``winning``, ``losing`` or ``value`` (then *value* is it)."""
+    """Settle a conflict: *keep* is ``current``, ``incoming``, or ``value`` (then *value* is it)."""
 
     kind: ClassVar[Kind] = Kind.CONFLICT_RESOLVE
     document: str
     conflict: str
-    choice: str
+    keep: str
     value: Json = None
 
 
 @dataclass(frozen=True, slots=True)
+class ConflictResolved:
+    """The settled conflict."""
+
+    kind: ClassVar[Kind] = Kind.CONFLICT_RESOLVED
+    conflict: Conflict | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LockAcquire:
-    """Ask for a document's lock for *ttl_s* seconds (0: the server's default)."""
+    """Lock a part of a document, or renew one's lock, for *ttl_s* (0: the server's default)."""
 
     kind: ClassVar[Kind] = Kind.LOCK_ACQUIRE
     document: str
-    target: str = ""
+    target: tuple[str, ...] = ()
     ttl_s: float = 0.0
 
 
@@ -628,8 +715,7 @@ class LockRelease:
 
     kind: ClassVar[Kind] = Kind.LOCK_RELEASE
     document: str
-    target: str = ""
-    fence: int = 0
+    fence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -643,9 +729,9 @@ class Lock:
 Body: TypeAlias = (
     Hello | Welcome | Login | Resume | Session | Logout | Refresh | Tokens | Ping | Pong | Done
     | Error | GoingAway | Subscribe | Subscribed | Unsubscribe | Publish | Published | Message
-    | Resync | DocumentCreate | DocumentOpen | DocumentList | DocumentClose | DocumentDelete
-    | Document | DocumentOpened | DocumentListed | History | Operations | Submit | Ack | Event
-    | ConflictList | Conflicts | ConflictResolve | LockAcquire | LockRelease | Lock
+    | Resync | DocumentCreate | DocumentOpen | DocumentList | DocumentClose | DocumentUpdate
+    | DocumentDelete | Document | DocumentOpened | DocumentListed | History | Operations | Submit | Ack | Event
+    | ConflictList | Conflicts | ConflictResolve | ConflictResolved | LockAcquire | LockRelease | Lock
 )  # fmt: skip
 
 BODIES: dict[Kind, type[Body]] = {body.kind: body for body in Body.__args__}
