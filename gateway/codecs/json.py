@@ -91,7 +91,7 @@ def _read(item: Field, raw: Any, where: str) -> Any:
     if shape is Shape.STR and isinstance(raw, str):
         return raw
     if shape is Shape.INT and type(raw) is int:
-        if 0 <= raw <= MAX_INTEGER:
+        if _is_count(raw):
             return raw
         raise DecodeError(Code.INVALID, f"{where}: {item.name!r} must be from 0 to 2**63 - 1")
     if shape is Shape.BOOL and isinstance(raw, bool):
@@ -104,6 +104,8 @@ def _read(item: Field, raw: Any, where: str) -> Any:
         except ValueError:
             raise DecodeError(Code.INVALID, f"{where}: {item.name!r} is not base64") from None
     if shape is Shape.STRS and isinstance(raw, list) and all(isinstance(x, str) for x in raw):
+        return tuple(raw)
+    if shape is Shape.INTS and isinstance(raw, list) and all(_is_count(x) for x in raw):
         return tuple(raw)
     if (
         shape is Shape.MAP
@@ -120,11 +122,16 @@ def _read(item: Field, raw: Any, where: str) -> Any:
     raise DecodeError(Code.INVALID, f"{where}: {item.name!r} must be {_EXPECTED[shape]}")
 
 
+def _is_count(raw: Any) -> bool:
+    return type(raw) is int and 0 <= raw <= MAX_INTEGER
+
+
 _EXPECTED = {
     Shape.BOOL: "true or false",
     Shape.BYTES: "a base64 string",
     Shape.FLOAT: "a number that is not negative",
     Shape.INT: "an integer",
+    Shape.INTS: "a list of integers from 0 to 2**63 - 1",
     Shape.MANY: "a list of objects",
     Shape.MAP: "an object of strings",
     Shape.ONE: "an object",
@@ -161,6 +168,6 @@ def _writer(item: Field) -> Writer:
         return lambda value: b64encode(value).decode()
     if item.shape is Shape.ONE:
         return _write
-    if item.shape in (Shape.MANY, Shape.STRS):
-        return lambda value: [_write(x) if item.part else x for x in value]
+    if item.shape is Shape.MANY:
+        return lambda value: [_write(x) for x in value]
     return lambda value: value

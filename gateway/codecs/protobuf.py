@@ -90,6 +90,10 @@ def _read(item: Field, raw: Any, where: str) -> Any:
         return tuple(_part(_type(item), x, f"{where}.{item.name}") for x in raw)
     elif shape is Shape.STRS:
         return tuple(raw)
+    elif shape is Shape.INTS:
+        if any(x < 0 for x in raw):
+            raise DecodeError(Code.INVALID, f"{where}: {item.name!r} may hold nothing below 0")
+        return tuple(raw)
     elif shape is Shape.MAP:
         return dict(raw)
     elif shape is Shape.JSON:
@@ -153,7 +157,7 @@ def _fill_many(wire: Any, name: str, value: Any) -> None:
         _fill(added.add(), part)
 
 
-def _fill_strings(wire: Any, name: str, value: Any) -> None:
+def _fill_list(wire: Any, name: str, value: Any) -> None:
     getattr(wire, name).extend(value)
 
 
@@ -171,7 +175,8 @@ _FILLERS: dict[Shape, Fill] = {
     Shape.MANY: _fill_many,
     Shape.MAP: _fill_map,
     Shape.ONE: _fill_one,
-    Shape.STRS: _fill_strings,
+    Shape.INTS: _fill_list,
+    Shape.STRS: _fill_list,
 }
 
 
