@@ -176,6 +176,7 @@ class Client:
             retry=error.retry,
             retry_after_ms=error.retry_after_ms,
             server_time_ms=self._clock.wall_ns() // 1_000_000,
+            detail=error.detail,
         )
         self.reply(request_id, body)
 

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from gateway.tokens import Family
 
@@ -89,10 +90,10 @@ class SqliteFamilies:
         async with self._lock:
             self._db.close()
 
-    async def _run(self, statement: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
+    async def _run(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         # One statement at a time, off the loop: a commit waits for the disk.
         async with self._lock:
             return await asyncio.to_thread(self._execute, statement, values)
 
-    def _execute(self, statement: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
+    def _execute(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         return self._db.execute(statement, values).fetchall()

@@ -51,7 +51,7 @@ class UserStore:
     """The accounts in one file."""
 
     def __init__(self, path: Path | None, *, hasher: PasswordHasher | None = None) -> None:
-        """Read *path*; None, or a file that does not exist, has no users. Raises `UserFileError`."""
+        """Read *path*; None, or no such file, means no users. Raises `UserFileError`."""
         self._path = path
         self._hasher = hasher or PasswordHasher()
         self._decoy = self._hasher.hash("no user has this password")

@@ -108,7 +108,7 @@ class WebSocketTransport:
         origin = headers.get(b"origin")
         if origin is None or "*" in self._origins or origin in self._origins:
             return True
-        return urlsplit(origin).netloc.lower().encode("latin-1") == headers[b"host"].lower()
+        return bool(urlsplit(origin).netloc.lower() == headers.get(b"host", "").lower())
 
 
 class _Endpoint:
