@@ -9,9 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from svckit.clock import Clock
-from svckit.logs import logger
-
 from gateway.close_codes import CloseCode
 from gateway.codec import Codec, DecodeError, EncodeError
 from gateway.errors import Code, GatewayError
@@ -20,6 +17,8 @@ from gateway.messages import Body, Envelope, Error, GoingAway, Kind, Resync
 from gateway.outbox import Item, Outbox, Policy
 from gateway.state import ClientState, Trigger, advance
 from gateway.transport import Peer, PeerGone
+from svckit.clock import Clock
+from svckit.logs import logger
 
 _log = logger("gateway.client")
 _BATCH_BYTES = 256 << 10
