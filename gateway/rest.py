@@ -44,7 +44,7 @@ class Call:
         return self._identity
 
     def text(self, name: str, default: str | None = None) -> str:
-        """Return a string of the body. Without *default* it must be there. Raises `GatewayError`."""
+        """Return a string of the body; without *default* it must be there."""
         return self._field(name, str, "a string", default)
 
     def integer(self, name: str, default: int | None = None) -> int:

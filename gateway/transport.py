@@ -49,6 +49,10 @@ class Transport(Protocol):
 
     name: str
 
+    def __init__(self, settings: "DoorSettings") -> None:
+        """Listen to nothing yet."""
+        ...
+
     async def start(self, accept: Accept) -> None:
         """Listen, and call *accept* for each client; the client ends when *accept* returns.
 

@@ -141,6 +141,14 @@ class UserStore:
         user = self._by_id.get(user_id)
         return user.identity if user is not None and not user.disabled else None
 
+    def by_name(self, username: str) -> User | None:
+        """Return the account of this name, disabled or not."""
+        return self._users.get(username)
+
+    def all(self) -> list[User]:
+        """Return every account in order of name."""
+        return sorted(self._users.values(), key=lambda user: user.username)
+
     def __len__(self) -> int:
         return len(self._users)
 
@@ -157,7 +165,7 @@ class UserStore:
     def _save(self) -> None:
         if self._path is None:
             return
-        users = [_to_plain(user) for user in sorted(self._users.values(), key=lambda u: u.username)]
+        users = [_to_plain(user) for user in self.all()]
         write_secret(self._path, yaml.safe_dump({"users": users}, sort_keys=False).encode())
         status = self._path.stat()
         self._stamp = (status.st_mtime_ns, status.st_size)

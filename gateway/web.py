@@ -25,6 +25,7 @@ from gateway.close_codes import CloseCode
 from gateway.transport import ConnectionGate, Limits, PeerGone
 
 SOCKET_KEY = "quantum.socket"
+ABORT_KEY = "quantum.abort"
 _MAX_FRAGMENTS = 1024
 _HIGH_WATER_BYTES = 256 << 10
 
@@ -167,6 +168,10 @@ class _Http(H11Protocol):
             self._await(None, 0)  # it is a WebSocket now, which took the place with it
             self._is_counted = False
             return
+        if self.scope is not None:
+            # The request's task has not run yet; it finds here how to cut its connection.
+            extensions = cast(dict[str, Any], self.scope).setdefault("extensions", {})
+            extensions[ABORT_KEY] = self.transport.abort
         waiting = self.conn.their_state
         if waiting is h11.IDLE:
             self._await("head", self._limits.header_timeout_s)
