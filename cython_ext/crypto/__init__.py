@@ -1,1 +1,6 @@
-"""Native layer; see cython_ext/README.md."""
+"""Sealing packets and deriving keys; knows nothing of connections."""
+
+from cython_ext.crypto.aead import PacketKey
+from cython_ext.crypto.keys import expand
+
+__all__ = ["PacketKey", "expand"]

@@ -1,0 +1,350 @@
+"""Loss detection after RFC 9002 and RACK, on one number space.
+
+An ACK frame is processed in steps that the connection drives: begin, the range of each (marks packets),
+largest (round-trip sample), end (losses, controller). The header's ack goes through begin, range and end
+without largest: it neither samples nor lets older packets be lost.
+"""
+
+from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
+
+from cython_ext.core.controller cimport controller_clear, controller_init
+from cython_ext.core.delivery cimport delivery_finish, delivery_on_acked, delivery_on_sent
+from cython_ext.core.pacer cimport pacer_init, pacer_set_rate, pacer_spend
+from cython_ext.core.rtt cimport rtt_init, rtt_probe_timeout_ns, rtt_update
+
+cdef enum:
+    INITIAL_PACKET_THRESHOLD = 3
+    MAX_PACKET_THRESHOLD = 4096
+    # 9/8 of the round trip at first (RFC 9002 6.1.2), up to 2 when losses keep proving spurious.
+    INITIAL_TIME_EIGHTHS = 1
+    MAX_TIME_EIGHTHS = 8
+    # Thresholds that grew fall back after so many packets without reordering.
+    REORDER_MEMORY_PACKETS = 10_000
+    FIRST_PACKETS = 16
+    FIRST_FRAMES = 32
+
+
+cdef inline SentPacket* packet(const Recovery* r, uint64_t number) noexcept nogil:
+    return &r.packets[number & (r.packet_capacity - 1)]
+
+
+cdef bint recovery_init(Recovery* r, uint8_t controller, uint64_t datagram_bytes, int64_t now_ns,
+                        int64_t initial_rtt_ns, uint64_t seed) noexcept nogil:
+    """Start an empty ledger; False when memory ran out."""
+    rtt_init(&r.rtt, initial_rtt_ns)
+    pacer_init(&r.pacer, 10.0 * datagram_bytes, now_ns)
+    r.packet_threshold = INITIAL_PACKET_THRESHOLD
+    r.time_threshold_8th = INITIAL_TIME_EIGHTHS
+    r.skip_step = 256
+    r.skip_at = r.next + 64 + seed % 192
+    r.first = r.next
+    if not controller_init(&r.controller, controller, datagram_bytes, now_ns, initial_rtt_ns, seed):
+        return False
+    pacer_set_rate(&r.pacer, r.controller.pacing_rate, datagram_bytes, now_ns)
+    return True
+
+
+cdef void recovery_clear(Recovery* r) noexcept nogil:
+    controller_clear(&r.controller)
+    free(r.packets)
+    free(r.frames)
+    r.packets = NULL
+    r.frames = NULL
+    r.packet_capacity = r.frame_capacity = 0
+
+
+cdef bint grow_packets(Recovery* r) noexcept nogil:
+    cdef uint64_t capacity = r.packet_capacity * 2 if r.packet_capacity else FIRST_PACKETS, n
+    cdef SentPacket* grown = <SentPacket*> malloc(capacity * sizeof(SentPacket))
+    if grown == NULL:
+        return False
+    for n in range(r.first, r.next):
+        grown[n & (capacity - 1)] = packet(r, n)[0]
+    free(r.packets)
+    r.packets = grown
+    r.packet_capacity = capacity
+    return True
+
+
+cdef bint recovery_reserve(Recovery* r, uint32_t frames) noexcept nogil:
+    """Make room for one more packet with *frames* frames, so that nothing can fail once it is written."""
+    cdef uint64_t capacity, n
+    cdef SentFrame* grown
+    if r.next - r.first >= r.packet_capacity and not grow_packets(r):
+        return False
+    if r.frame_next + frames - r.frame_first > r.frame_capacity:
+        capacity = r.frame_capacity if r.frame_capacity else FIRST_FRAMES
+        while capacity < r.frame_next + frames - r.frame_first:
+            capacity *= 2
+        grown = <SentFrame*> malloc(capacity * sizeof(SentFrame))
+        if grown == NULL:
+            return False
+        for n in range(r.frame_first, r.frame_next):
+            grown[n & (capacity - 1)] = r.frames[n & (r.frame_capacity - 1)]
+        free(r.frames)
+        r.frames = grown
+        r.frame_capacity = capacity
+    return True
+
+
+cdef void recovery_add_frame(Recovery* r, uint8_t kind, uint64_t id, uint64_t low, uint64_t high, uint32_t count) noexcept nogil:
+    """Note a frame of the packet being built; recovery_reserve made the room."""
+    cdef SentFrame* frame = &r.frames[r.frame_next & (r.frame_capacity - 1)]
+    frame.kind = kind
+    frame.id = id
+    frame.low = low
+    frame.high = high
+    frame.count = count
+    r.frame_next += 1
+
+
+cdef void recovery_on_sent(Recovery* r, uint32_t datagram_bytes, uint32_t frame_count, bint eliciting, bint app_limited, int64_t now_ns) noexcept nogil:
+    """Enter the packet number `next`, whose last *frame_count* frames were just added."""
+    cdef SentPacket* p = packet(r, r.next)
+    p.first_frame = r.frame_next - frame_count
+    p.frame_count = frame_count
+    p.sent_ns = now_ns
+    p.bytes = 0
+    p.flags = 0
+    p.state = SENT_IN_FLIGHT
+    if eliciting:
+        p.flags = PACKET_ELICITING
+        p.bytes = datagram_bytes
+        r.controller.algorithm.on_sent(&r.controller, now_ns, datagram_bytes, r.in_flight, app_limited)
+        delivery_on_sent(&r.delivery, &p.snapshot, now_ns, r.in_flight, datagram_bytes)
+        r.in_flight += datagram_bytes
+        r.eliciting_in_flight += 1
+        r.last_eliciting_ns = now_ns
+        pacer_spend(&r.pacer, datagram_bytes)
+    r.next += 1
+
+
+cdef bint recovery_skip(Recovery* r, bint on_purpose) noexcept nogil:
+    """Use up a number without a packet in the ledger; False when memory ran out."""
+    cdef SentPacket* p
+    if not recovery_reserve(r, 0):
+        return False
+    p = packet(r, r.next)
+    memset(p, 0, sizeof(SentPacket))
+    p.first_frame = r.frame_next
+    p.flags = PACKET_SKIPPED if on_purpose else 0
+    r.next += 1
+    if on_purpose:
+        # quic-go's schedule: the period doubles from 256 to 128 Ki.
+        if r.skip_step < 131072:
+            r.skip_step *= 2
+        r.skip_at = r.next + r.skip_step
+    return True
+
+
+cdef bint recovery_skip_due(const Recovery* r) noexcept nogil:
+    return r.next >= r.skip_at
+
+
+cdef void advance(Recovery* r, int64_t now_ns) noexcept nogil:
+    # Lost packets stay for two round trips, so that a late acknowledgement is known to be one.
+    cdef SentPacket* p
+    cdef int64_t keep_ns = 2 * r.rtt.smoothed_ns + 4 * r.rtt.variation_ns
+    while r.first < r.next:
+        p = packet(r, r.first)
+        if p.state == SENT_IN_FLIGHT:
+            break
+        if p.state == SENT_LOST and now_ns - p.sent_ns < keep_ns:
+            break
+        # A skipped number is remembered until the peer cannot plausibly acknowledge it any more.
+        if p.state == SENT_NOTHING and p.flags & PACKET_SKIPPED and r.first > r.largest_acked:
+            break
+        r.frame_first = p.first_frame + p.frame_count
+        r.first += 1
+
+
+cdef void for_frames(Recovery* r, const SentPacket* p, bint acked) noexcept nogil:
+    cdef uint64_t n
+    for n in range(p.first_frame, p.first_frame + p.frame_count):
+        r.sink(r.owner, &r.frames[n & (r.frame_capacity - 1)], acked)
+
+
+cdef void recovery_ack_begin(Recovery* r, int64_t now_ns) noexcept nogil:
+    memset(&r.event, 0, sizeof(AckEvent))
+    r.event.now_ns = now_ns
+    r.event.prior_in_flight = r.in_flight
+
+
+cdef void on_spurious(Recovery* r, uint64_t number, int64_t now_ns) noexcept nogil:
+    cdef uint64_t distance = r.largest_acked - number + 1 if r.largest_acked > number else 1
+    r.packets_spurious += 1
+    r.reorder_seen_at = r.next
+    if distance > MAX_PACKET_THRESHOLD:
+        distance = MAX_PACKET_THRESHOLD
+    if distance + distance // 2 > r.packet_threshold:
+        r.packet_threshold = <uint32_t> (distance + distance // 2)
+    if r.time_threshold_8th < MAX_TIME_EIGHTHS:
+        r.time_threshold_8th += 1
+    r.controller.algorithm.on_spurious(&r.controller, now_ns)
+
+
+cdef bint recovery_ack_range(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil:
+    """Mark [low, high] as acknowledged; False when a number in it was never used, or was skipped on purpose."""
+    cdef uint64_t n
+    cdef SentPacket* p
+    #= 5.2: An endpoint MUST close with PROTOCOL_VIOLATION when it receives an acknowledgement, in a frame or in the header, of a packet number that it has not sent or has skipped on purpose.
+    if high >= r.next:
+        return False
+    if low < r.first:
+        low = r.first
+    for n in range(low, high + 1):
+        p = packet(r, n)
+        if p.state == SENT_ACKED:
+            continue
+        if p.state == SENT_NOTHING:
+            if p.flags & PACKET_SKIPPED:
+                return False
+            continue
+        if p.state == SENT_LOST:
+            on_spurious(r, n, now_ns)
+        elif p.flags & PACKET_ELICITING:
+            r.in_flight -= p.bytes
+            r.eliciting_in_flight -= 1
+        p.state = SENT_ACKED
+        r.packets_acked += 1
+        if p.bytes:
+            r.event.acked_bytes += p.bytes
+            delivery_on_acked(&r.delivery, &r.event.sample, &p.snapshot, p.sent_ns, p.bytes, now_ns)
+            if p.sent_ns > r.event.largest_sent_ns:
+                r.event.largest_sent_ns = p.sent_ns
+        for_frames(r, p, True)
+    return True
+
+
+cdef void recovery_ack_largest(Recovery* r, uint64_t largest, int64_t ack_delay_ns, int64_t now_ns) noexcept nogil:
+    """Take the round-trip sample of an ACK frame; called before its ranges are marked."""
+    cdef SentPacket* p
+    if largest >= r.first and largest < r.next:
+        p = packet(r, largest)
+        if p.state == SENT_IN_FLIGHT and p.flags & PACKET_ELICITING:
+            if ack_delay_ns > r.max_ack_delay_ns:
+                ack_delay_ns = r.max_ack_delay_ns
+            rtt_update(&r.rtt, now_ns - p.sent_ns, ack_delay_ns)
+            r.event.latest_rtt_ns = r.rtt.latest_ns
+    if not r.acked_any or largest > r.largest_acked:
+        r.acked_any = True
+        r.largest_acked = largest
+
+
+cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
+    cdef int64_t base = r.rtt.smoothed_ns if r.rtt.smoothed_ns > r.rtt.latest_ns else r.rtt.latest_ns
+    cdef int64_t delay = base + base * r.time_threshold_8th // 8, lost_before, oldest = 0, newest = 0
+    cdef uint64_t n, end
+    cdef SentPacket* p
+    cdef bint eliciting_lost = False
+    r.loss_ns = 0
+    if not r.acked_any:
+        return
+    if delay < 1_000_000:
+        delay = 1_000_000
+    if r.packet_threshold > INITIAL_PACKET_THRESHOLD and r.next - r.reorder_seen_at > REORDER_MEMORY_PACKETS:
+        r.packet_threshold = INITIAL_PACKET_THRESHOLD
+        r.time_threshold_8th = INITIAL_TIME_EIGHTHS
+    lost_before = now_ns - delay
+    end = r.largest_acked if r.largest_acked < r.next else r.next
+    for n in range(r.first, end):
+        p = packet(r, n)
+        if p.state != SENT_IN_FLIGHT:
+            continue
+        if p.sent_ns <= lost_before or r.largest_acked - n >= r.packet_threshold:
+            p.state = SENT_LOST
+            if p.flags & PACKET_ELICITING:
+                r.in_flight -= p.bytes
+                r.eliciting_in_flight -= 1
+                r.packets_lost += 1
+                r.bytes_lost += p.bytes
+                r.delivery.lost += p.bytes
+                r.event.lost_bytes += p.bytes
+                if not eliciting_lost:
+                    oldest = p.sent_ns
+                newest = p.sent_ns
+                eliciting_lost = True
+                if p.sent_ns > r.event.largest_sent_ns:
+                    r.event.largest_sent_ns = p.sent_ns
+            for_frames(r, p, False)
+        else:
+            # Sent in order, so the first one that is not late is the next to become late.
+            r.loss_ns = p.sent_ns + delay
+            break
+    # Persistent congestion (RFC 9002 7.6): everything over three probe timeouts was lost.
+    if eliciting_lost and r.event.acked_bytes == 0 and newest - oldest > 3 * rtt_probe_timeout_ns(&r.rtt, r.max_ack_delay_ns):
+        r.persistent_events += 1
+        r.controller.algorithm.on_persistent(&r.controller, now_ns)
+
+
+cdef void finish(Recovery* r, int64_t now_ns) noexcept nogil:
+    r.event.in_flight = r.in_flight
+    r.event.delivered = r.delivery.delivered
+    r.event.smoothed_rtt_ns = r.rtt.smoothed_ns
+    r.event.minimum_rtt_ns = r.rtt.minimum_ns
+    if r.event.acked_bytes or r.event.lost_bytes:
+        delivery_finish(&r.delivery, &r.event.sample, r.rtt.minimum_ns)
+        r.controller.algorithm.on_ack(&r.controller, &r.event)
+        # Below a millisecond of round trip the window paces well enough, and timers do not.
+        pacer_set_rate(&r.pacer, 0 if r.rtt.sampled and r.rtt.smoothed_ns < 1_000_000 else r.controller.pacing_rate,
+                       r.controller.datagram_bytes, now_ns)
+    advance(r, now_ns)
+
+
+cdef void recovery_ack_end(Recovery* r, bint from_frame, int64_t now_ns) noexcept nogil:
+    """Declare losses (for ACK frames) and tell the controller."""
+    if r.event.acked_bytes:
+        r.probe_count = 0
+        r.probes_owed = 0
+    if from_frame:
+        detect_losses(r, now_ns)
+    finish(r, now_ns)
+
+
+cdef void recovery_on_loss_timer(Recovery* r, int64_t now_ns) noexcept nogil:
+    recovery_ack_begin(r, now_ns)
+    detect_losses(r, now_ns)
+    finish(r, now_ns)
+
+
+cdef void recovery_on_probe_timer(Recovery* r, int64_t now_ns) noexcept nogil:
+    """Owe up to two probes, with the oldest unacknowledged content queued again for them."""
+    cdef uint64_t n
+    cdef unsigned int queued = 0
+    cdef SentPacket* p
+    r.probe_count += 1
+    r.probes_owed = 2 if r.probe_count > 1 else 1
+    for n in range(r.first, r.next):
+        p = packet(r, n)
+        if p.state == SENT_IN_FLIGHT and p.flags & PACKET_ELICITING:
+            for_frames(r, p, False)
+            queued += 1
+            if queued >= r.probes_owed:
+                break
+
+
+cdef int64_t recovery_probe_timeout_ns(const Recovery* r) noexcept nogil:
+    """Return the probe timeout with its back-off, capped as section 7 says."""
+    cdef int64_t timeout = rtt_probe_timeout_ns(&r.rtt, r.max_ack_delay_ns)
+    cdef int64_t cap = 3 * r.rtt.smoothed_ns
+    cdef uint32_t n
+    if cap < r.probe_cap_ns:
+        cap = r.probe_cap_ns
+    if cap < timeout:
+        cap = timeout
+    for n in range(r.probe_count if r.probe_count < 16 else 16):
+        timeout *= 2
+        if timeout >= cap:
+            return cap
+    return timeout
+
+
+cdef int64_t recovery_timer_ns(const Recovery* r) noexcept nogil:
+    """Return when loss detection or a probe is due, 0 for never."""
+    if r.loss_ns:
+        return r.loss_ns
+    if r.eliciting_in_flight == 0:
+        return 0
+    return r.last_eliciting_ns + recovery_probe_timeout_ns(r)
