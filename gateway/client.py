@@ -196,6 +196,9 @@ class Client:
         if self.close_code is not None:
             return
         self.close_code = code
+        if code is CloseCode.SLOW_CONSUMER:
+            self.outbox.clear()  # it would not be read: the client resumes and recovers
+            self._wake()
         try:
             async with asyncio.timeout(1.0):
                 await self._empty.wait()
@@ -304,8 +307,6 @@ class Client:
                 if not self.outbox.is_busy:
                     self._room.set()
         except TimeoutError:
-            self.outbox.clear()
-            self._wake()
             self._close_soon(CloseCode.SLOW_CONSUMER)
         except PeerGone:
             self.outbox.clear()
