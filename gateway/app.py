@@ -17,11 +17,6 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from statesync.config import StateSyncConfig
-from statesync.rpc.client import GrpcStateSyncClient
-from statesync.service import LocalStateSyncService
-from statesync.stores import STORES as STATE_STORES
-from statesync.strategies import STRATEGIES
 from uuid_utils.compat import uuid7
 
 from gateway import channel_handlers, codecs, document_handlers, session_handlers
@@ -50,6 +45,11 @@ from session.rpc.client import GrpcSessionClient
 from session.service import LocalSessionService
 from session.stores import STORES as SESSION_STORES
 from statesync.api import Durability, StateSyncService
+from statesync.config import StateSyncConfig
+from statesync.rpc.client import GrpcStateSyncClient
+from statesync.service import LocalStateSyncService
+from statesync.stores import STORES as STATE_STORES
+from statesync.strategies import STRATEGIES
 from svckit import grpc as svckit_grpc
 from svckit.clock import Clock, SystemClock
 from svckit.lifecycle import Lifecycle

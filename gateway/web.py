@@ -22,7 +22,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gateway.close_codes import CloseCode
-from gateway.transport import ConnectionGate, Limits, PeerGone
+from gateway.limits import Limits
+from gateway.transport import ConnectionGate, PeerGone
 
 SOCKET_KEY = "quantum.socket"
 ABORT_KEY = "quantum.abort"

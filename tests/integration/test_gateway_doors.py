@@ -198,7 +198,8 @@ async def test_readiness_ends_with_the_drain(gateway: Gateway) -> None:
 @given(data=st.binary(min_size=1, max_size=300))
 def test_any_bytes_at_the_tcp_door_are_survived(tmp_path: Path, data: bytes) -> None:
     """One gateway for each example would be slow: the parser alone is fed, as a socket feeds it."""
-    from gateway.transport import ConnectionGate, Limits
+    from gateway.limits import Limits
+    from gateway.transport import ConnectionGate
     from gateway.web import _Http
 
     async def feed() -> None:
