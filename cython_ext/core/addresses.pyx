@@ -1,32 +1,30 @@
 """Addresses between Python's (host, port) and the core's struct, and datagrams that wait with theirs."""
 
-from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from cython_ext.abi.datagram cimport Address, address_set_v4, address_set_v6
+from cython_ext.abi.inet cimport AF_INET, AF_INET6, inet_ntop, inet_pton
 from cython_ext.core.inbox cimport Inbox, inbox_first_length, inbox_pop, inbox_push
-
-import socket
 
 
 cdef object address_to_python(const Address* a):
     """Return (host, port)."""
-    if a.family == 4:
-        return socket.inet_ntop(socket.AF_INET, (<const uint8_t*> a.ip)[:4]), a.port
-    return socket.inet_ntop(socket.AF_INET6, (<const uint8_t*> a.ip)[:16]), a.port
+    cdef char[64] text
+    inet_ntop(AF_INET if a.family == 4 else AF_INET6, a.ip, text, sizeof(text))
+    return (<bytes> text).decode("ascii"), a.port
 
 
 cdef bint address_from_python(Address* a, object address) except False:
-    """Fill *a* from (host, port), or (host, port, flow info, scope); hosts are numeric."""
-    cdef bytes packed
-    host = address[0]
-    if ":" in host:
-        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
-        address_set_v6(a, <const uint8_t*> PyBytes_AS_STRING(packed), address[1], address[3] if len(address) > 3 else 0)
+    """Fill *a* from (host, port), or (host, port, flow info, scope); hosts are numeric, else ValueError."""
+    cdef uint8_t[16] packed
+    cdef bytes host = address[0].partition("%")[0].encode()
+    if inet_pton(AF_INET, host, packed) == 1:
+        address_set_v4(a, packed, address[1])
+    elif inet_pton(AF_INET6, host, packed) == 1:
+        address_set_v6(a, packed, address[1], address[3] if len(address) > 3 else 0)
     else:
-        packed = socket.inet_pton(socket.AF_INET, host)
-        address_set_v4(a, <const uint8_t*> PyBytes_AS_STRING(packed), address[1])
+        raise ValueError(f"{address[0]!r} is no numeric IP address")
     return True
 
 

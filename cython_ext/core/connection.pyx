@@ -407,6 +407,11 @@ cdef class Connection:
         return CloseCause(self.c.cause)
 
     @property
+    def version_refused(self) -> bool:
+        """Whether something at the server's address said that it speaks other versions."""
+        return self.c.version_refused
+
+    @property
     def close_frame(self) -> tuple[int, bool, bytes]:
         """(code, whether an application sent it, reason) of the CLOSE sent or received."""
         return self.c.close_code, self.c.close_is_application, self.c.close_reason[:self.c.close_reason_bytes]

@@ -35,6 +35,7 @@ cdef class Endpoint(ConnectionTable):
     cdef void handle_train(self, uint8_t* data, uint32_t length, uint32_t segment, const Address* peer, uint8_t ecn,
                            int64_t now_ns) noexcept nogil
     cdef Verdict handle_one(self, uint8_t* data, uint32_t length, const Address* peer, uint8_t ecn, int64_t now_ns) noexcept nogil
+    cdef Verdict note_negotiation(self, const uint8_t* id) noexcept nogil
     cdef Verdict route(self, const Header* header, uint8_t* data, uint32_t length, const Address* peer, uint8_t ecn,
                        int64_t now_ns) noexcept nogil
     cdef void handle_timers(self, int64_t now_ns) noexcept nogil

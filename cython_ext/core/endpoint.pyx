@@ -112,10 +112,10 @@ cdef class Endpoint(ConnectionTable):
             return verdict
         if header.version != 2:
             if header.version == 0:
-                return VERSION_NEGOTIATION
+                return self.note_negotiation(header.id)
             if self.seed is None:
                 return BAD_VERSION
-            if not (header.version == 1 and header.flags == FLAG_SYN) and length < 1200:
+            if header.flags != FLAG_SYN if header.version == 1 else length < 1200:
                 return BAD_VERSION
             if not self.may_answer(now_ns):
                 return BAD_VERSION
@@ -123,6 +123,13 @@ cdef class Endpoint(ConnectionTable):
                 self.negotiate_version(header.id[:16], peer)
             return VERSION_ONE if header.version == 1 else BAD_VERSION
         return self.route(&header, data, length, peer, ecn, now_ns)
+
+    cdef Verdict note_negotiation(self, const uint8_t* id) noexcept nogil:
+        #= 4.8: A client MUST NOT give up because of a version negotiation packet alone.
+        cdef Conn* c = self.find(id)
+        if c != NULL and c.is_client and c.state == HELLO_SENT:
+            c.version_refused = True
+        return VERSION_NEGOTIATION
 
     cdef Verdict route(self, const Header* header, uint8_t* data, uint32_t length, const Address* peer, uint8_t ecn,
                        int64_t now_ns) noexcept nogil:
@@ -253,10 +260,7 @@ cdef class Endpoint(ConnectionTable):
         cdef Connection handle
         if len(pin) != 32:
             raise ValueError(f"a pin is a 32-byte Ed25519 public key, not {len(pin)} bytes")
-        try:
-            address_from_python(&peer, address)
-        except OSError:
-            raise ValueError(f"{address[0]!r} is no numeric IP address") from None
+        address_from_python(&peer, address)
         own_id = self.new_id(now_ns, False)
         handshake = ClientHandshake(pin, own_id, self.offer, self.params.suites, server_name, self.entropy)
         handle = self.new_connection(own_id, &peer, True, now_ns)
