@@ -42,6 +42,7 @@ _MESSAGE_SPACE = int(EventKind.MESSAGE_SPACE)
 _STREAMS = int(EventKind.STREAMS_ALLOWED)
 _ACKED = int(EventKind.EVERYTHING_ACKED)
 _CLOSED = int(EventKind.CONNECTION_CLOSED)
+_OURS = frozenset({CloseCause.LOCAL_CLOSE, CloseCause.LOCAL_ERROR})
 _WAITED_FOR = frozenset({_MESSAGES, _DATAGRAMS, _MESSAGE_SPACE})
 
 
@@ -325,6 +326,9 @@ class Connection:
             self._connected.exception()
         if not self._over.done():
             self._over.set_result(None)
+        if self._owned is not None and self.core.cause not in _OURS:
+            # The peer is gone or draining: nobody waits for another word from this socket.
+            self._loop.call_soon(self._owned.close)
 
     def _why(self) -> ConnectionFailed:
         cause = self.core.cause
