@@ -336,11 +336,8 @@ class Connection:
         text = raw.decode(errors="replace")
         said = f": {text}" if text else ""
         host, port = self.peer_address
-        if cause == CloseCause.HANDSHAKE_TIMEOUT and self.core.version_refused:
-            return HandshakeError(
-                f"{host}:{port} does not speak version 2 of the protocol: upgrade the older side",
-                remote=True,
-            )
+        if cause == CloseCause.HANDSHAKE_TIMEOUT and text:
+            return HandshakeError(f"{host}:{port} does not speak version 2{said}", remote=True)
         if cause == CloseCause.HANDSHAKE_TIMEOUT:
             return HandshakeError(
                 f"no valid answer from {host}:{port} within {self.config.handshake_timeout:g} s: "
