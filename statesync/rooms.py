@@ -82,6 +82,11 @@ class Rooms:
         self._is_closed = False
         self.refused: Counter[str] = Counter()
         """Operations refused, by error code."""
+        self.accepted: Counter[str] = Counter()
+        """Operations accepted, by status."""
+
+    def __len__(self) -> int:
+        return len(self._rooms)
 
     def __iter__(self) -> Iterator[Room]:
         return iter(tuple(self._rooms.values()))
@@ -308,6 +313,7 @@ class Rooms:
     def _broadcast(self, room: Room, entry: Append) -> None:
         operation, conflict = entry.operation, entry.conflict
         room.durable = operation.version
+        self.accepted[operation.status] += 1
         doc_id = operation.doc_id
         if doc_id in self.fanouts:
             user = operation.user_id
