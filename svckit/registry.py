@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class UnknownName(LookupError):  # noqa: N818 - it is a lookup that found nothing
+class UnknownName(LookupError):
     """No plug-in of this kind has this name."""
 
 
