@@ -157,6 +157,11 @@ class Client:
         return self.identity.user
 
     @property
+    def username(self) -> str:
+        """The name of the user who is logged in."""
+        return self.identity.username
+
+    @property
     def session_id(self) -> str:
         """The session at the gateway, which survives reconnects."""
         return self.identity.session_id
@@ -240,16 +245,20 @@ class Client:
         while True:
             await self.online()
             link = self._link
+            if link is None or link.is_over:
+                await asyncio.sleep(0)  # the supervisor is about to notice
+                continue
 
-            def on_reply(reply: Envelope, link: Link | None = link) -> None:
-                if isinstance(reply.body, DocumentOpened) and link is not None:
+            def on_reply(reply: Envelope, link: Link = link) -> None:
+                if isinstance(reply.body, DocumentOpened):
                     found.append(self._register(link, reply.body, hold, replica_id))
 
             try:
-                if link is not None:
-                    body = DocumentOpen(document)
-                    await link.reply(body, self.config.request_timeout_s, on_reply)
-                    return found[0]
+                body = DocumentOpen(document)
+                expect(
+                    await link.reply(body, self.config.request_timeout_s, on_reply), DocumentOpened
+                )
+                return found[0]
             except ConnectionLost:
                 if found:
                     return found[0]
@@ -333,8 +342,8 @@ class Client:
                     f" {self.config.request_timeout_s:g} s; {body.kind.value!r} was not sent"
                 ) from None
             link = self._link
-            if link is None:
-                await asyncio.sleep(0)
+            if link is None or link.is_over:
+                await asyncio.sleep(0)  # the supervisor is about to notice
                 continue
             try:
                 return await link.reply(body, left, payload=payload)

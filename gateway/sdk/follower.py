@@ -13,8 +13,6 @@ from dataclasses import replace
 from typing import Protocol
 from weakref import WeakSet
 
-from statesync.clock import HybridClock
-
 from gateway.errors import Code
 from gateway.messages import (
     Ack,
@@ -46,6 +44,7 @@ from gateway.sdk.inbox import Inbox, RemoteOperation, Taken
 from gateway.sdk.link import Link
 from gateway.sdk.outbox import Edit, Outbox
 from gateway.sdk.replica import TextReplica, TreeReplica
+from statesync.clock import HybridClock
 
 _RETRY_S = 0.1
 _HISTORY_LIMIT = 1000
@@ -320,21 +319,6 @@ class Follower:
             self._catch_up()
         if taken is not Taken.KEPT:
             return
-        if item.is_own and item.client_seq >= self._first_seq:
-            # The log echoes only what is committed, so an echo is as good as the lost answer.
-            operation = item.operation
-            self._settle(
-                Ack(
-                    self.id,
-                    item.client_id,
-                    item.client_seq,
-                    Stage.DURABLE,
-                    version=item.version,
-                    status=operation.status,
-                    altered=operation.altered,
-                    effect=operation.effect,
-                )
-            )
         if self.is_holding:
             self._tell(DocumentEvent(Happening.OPERATION_ARRIVED, item.version, item.user, item))
         else:

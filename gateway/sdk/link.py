@@ -5,6 +5,7 @@ whoever made it is told of its end by `ended`, and makes another.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from gateway.sdk.errors import (
 
 _BATCH_BYTES = 64 << 10
 _MAX_BAD = 100
+
+_log = logging.getLogger("quantum.sdk")
 
 OnReply = Callable[[Envelope], None]
 Clock = Callable[[], int]
@@ -213,6 +216,9 @@ class Link:
             await work()
         except DoorClosed as closed:
             self._end(closed)
+        except Exception as error:
+            _log.exception("the client kit failed; the connection is given up")
+            self.fail(f"the client kit failed: {error!r}")
 
     async def _read(self) -> None:
         while not self.is_over:
