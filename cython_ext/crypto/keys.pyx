@@ -112,15 +112,22 @@ cdef KeyResult keys_open(TrafficKeys* keys, uint64_t number, uint8_t phase, cons
     """
     if phase == keys.phase:
         if aead_open(&keys.open_now, number, header, 32, text, length):
+            if keys.phase_lowest_opened == UINT64_MAX:
+                # The peer has followed: from here on the previous keys run out.
+                keys.previous_until_ns = now_ns + keep_previous_ns
             if number < keys.phase_lowest_opened:
                 keys.phase_lowest_opened = number
             if number > keys.phase_highest_opened:
                 keys.phase_highest_opened = number
             return OPENED
-    elif keys.open_previous.ctx != NULL and now_ns < keys.previous_until_ns and number < keys.phase_lowest_opened:
+    elif keys.updates and keys.phase_lowest_opened == UINT64_MAX:
+        # We started this phase and the peer has not followed: its flag can only be the previous one.
         if aead_open(&keys.open_previous, number, header, 32, text, length):
             return OPENED
-    elif keys.phase_lowest_opened == UINT64_MAX or number > keys.phase_highest_opened:
+    elif keys.updates and number < keys.phase_lowest_opened and now_ns < keys.previous_until_ns:
+        if aead_open(&keys.open_previous, number, header, 32, text, length):
+            return OPENED
+    elif keys.phase_lowest_opened != UINT64_MAX and number > keys.phase_highest_opened:
         if aead_open(&keys.open_next, number, header, 32, text, length):
             if not keys_update(keys, now_ns, keep_previous_ns):
                 return NOT_OPENED

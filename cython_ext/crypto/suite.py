@@ -54,7 +54,8 @@ def x25519_public(private: bytes) -> bytes:
 
 def x25519_shared(private: bytes, public: bytes) -> bytes | None:
     """Return the shared secret, None when it would be all zero."""
-    #= 3.2: An endpoint MUST end the handshake when the X25519 shared secret is all zero.
+    # The library refuses low-order points: ValueError.
+    #= 3.2: An endpoint MUST drop a hello whose X25519 key leads to a shared secret of all zero.
     try:
         return X25519PrivateKey.from_private_bytes(private).exchange(
             X25519PublicKey.from_public_bytes(public)

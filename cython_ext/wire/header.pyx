@@ -16,7 +16,7 @@ MAX_SACK_BLOCKS = 8
 
 cdef Verdict parse_header(const uint8_t* data, size_t length, Header* header) noexcept nogil:
     """Read and check a header of any version; flags and id only for version 2."""
-    #= 2.1: A receiver MUST drop a datagram that is shorter than 32 bytes, has another magic, or whose length field differs from the datagram's size minus 32.
+    #= 2.1: A receiver MUST drop a datagram that is shorter than 32 bytes or has another magic, and a version 2 packet whose length field differs from the datagram's size minus 32.
     if length < HEADER_BYTES:
         return TOO_SHORT
     if memcmp(data, b"QUNT", 4) != 0:

@@ -1,0 +1,299 @@
+"""What the modules of the core do to a connection's shared state: queues of streams, credit, ending."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, strlen
+
+from cython_ext.core.inbox cimport inbox_clear
+from cython_ext.core.messages cimport incoming_clear, outgoing_clear, outgoing_on_acked
+from cython_ext.core.ranges cimport ranges_clear, ranges_remove_below
+from cython_ext.core.recovery cimport SentFrame, recovery_clear, recovery_init
+from cython_ext.core.rtt cimport rtt_probe_timeout_ns
+from cython_ext.core.send_buffer cimport buffer_on_acked, buffer_on_lost
+from cython_ext.core.state cimport (
+    ALL_ACKED, CLOSED, CLOSING, DATA_ACKED, DATA_READ, DATA_SENT, DRAINING, ESTABLISHED,
+    FINISHED_SENT, NO_RECEIVE, NO_SEND, RECEIVE_CLOSE, RECEIVE_RESET, RECEIVING, RESET_IS_ACKED,
+    RESET_SENT, SEND_CLOSE, SENDING, SIZE_KNOWN, advance_connection, advance_send,
+)
+from cython_ext.core.stream cimport (
+    OWES_CREDIT, OWES_RESET, OWES_STOP, STREAM_IS_ACKED, STREAM_SERVER, STREAM_UNI,
+    STREAM_WRITABLE, stream_data_end, stream_ended, stream_has_work, table_add, table_clear,
+    table_find, table_remove,
+)
+from cython_ext.crypto.keys cimport keys_clear
+from cython_ext.wire.frames cimport (
+    FRAME_ACK, FRAME_DONE, FRAME_MAX_DATA, FRAME_MAX_MESSAGE_DATA, FRAME_MAX_STREAM_DATA,
+    FRAME_MAX_STREAMS_BIDI, FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_PING, FRAME_RESET_STREAM,
+    FRAME_STOP_SENDING, FRAME_STREAM, MAX_ACK_RANGES,
+)
+
+
+# -- queues of streams -----------------------------------------------------------------------------
+
+cdef inline Stream** link_of(Stream* s, int which) noexcept nogil:
+    if which == QUEUE_SENDING:
+        return &s.send_next
+    return &s.control_next if which == QUEUE_CONTROLS else &s.event_next
+
+
+cdef inline bint* flag_of(Stream* s, int which) noexcept nogil:
+    if which == QUEUE_SENDING:
+        return &s.in_send
+    return &s.in_control if which == QUEUE_CONTROLS else &s.in_event
+
+
+cdef void queue_stream(StreamQueue* queue, Stream* s, int which) noexcept nogil:
+    """Append *s* unless it is there."""
+    if flag_of(s, which)[0]:
+        return
+    flag_of(s, which)[0] = True
+    link_of(s, which)[0] = NULL
+    if queue.first == NULL:
+        queue.first = s
+    else:
+        link_of(queue.last, which)[0] = s
+    queue.last = s
+
+
+cdef Stream* pop_stream(StreamQueue* queue, int which) noexcept nogil:
+    cdef Stream* s = queue.first
+    if s != NULL:
+        queue.first = link_of(s, which)[0]
+        flag_of(s, which)[0] = False
+    return s
+
+
+cdef void stream_owes(Conn* c, Stream* s, uint8_t what) noexcept nogil:
+    s.owes |= what
+    queue_stream(&c.controls, s, QUEUE_CONTROLS)
+
+
+cdef void stream_wants_to_send(Conn* c, Stream* s) noexcept nogil:
+    queue_stream(&c.sending, s, QUEUE_SENDING)
+
+
+cdef void stream_notify(Conn* c, Stream* s, uint8_t event) noexcept nogil:
+    s.events |= event
+    queue_stream(&c.readies, s, QUEUE_READIES)
+
+
+cdef void stream_forget_if_ended(Conn* c, Stream* s) noexcept nogil:
+    # A stream in a queue stays until the queue comes to it; who pops it calls here again.
+    cdef int kind
+    if not stream_ended(s) or s.in_send or s.in_control or s.in_event:
+        return
+    kind = <int> (s.id & 3)
+    table_remove(&c.streams, s)
+    if (kind & STREAM_SERVER) == (1 if c.is_client else 0):
+        # One of the peer's: it may open another.
+        c.streams_ended[kind] += 1
+        if kind & STREAM_UNI:
+            if c.params.max_streams_uni - (c.stream_limit[kind] - c.streams_ended[kind]) >= (c.params.max_streams_uni + 3) // 4:
+                c.owes |= OWES_MAX_STREAMS_UNI
+        elif c.params.max_streams_bidi - (c.stream_limit[kind] - c.streams_ended[kind]) >= (c.params.max_streams_bidi + 3) // 4:
+            c.owes |= OWES_MAX_STREAMS_BIDI
+
+
+cdef Stream* conn_open_stream(Conn* c, uint64_t id) noexcept nogil:
+    """Add stream *id* with the states and limits that its kind has; NULL when memory ran out."""
+    cdef Stream* s = table_add(&c.streams, id)
+    cdef bint own = (id & STREAM_SERVER) == (0 if c.is_client else 1)
+    if s == NULL:
+        return NULL
+    s.send_state = SENDING if own or not id & STREAM_UNI else NO_SEND
+    s.receive_state = RECEIVING if not own or not id & STREAM_UNI else NO_RECEIVE
+    s.send_limit = c.peer.max_stream_data
+    s.receive_limit = c.params.max_stream_data
+    return s
+
+
+cdef uint64_t connection_credit(const Conn* c) noexcept nogil:
+    return c.send_limit - c.data_sent
+
+
+cdef void conn_credit_consumed(Conn* c, uint64_t consumed) noexcept nogil:
+    """Note that the application took stream bytes, or that they will never be read."""
+    c.data_consumed += consumed
+    if c.receive_limit - c.data_consumed <= c.params.max_data // 2:
+        c.owes |= OWES_MAX_DATA
+
+
+# -- what became of a frame --------------------------------------------------------------------------
+
+cdef void stream_frame_done(Conn* c, Stream* s, const SentFrame* f, bint acked) noexcept nogil:
+    cdef bint moved
+    if s.send_state == RESET_SENT:
+        return
+    if not acked:
+        if buffer_on_lost(&s.out, f.low, f.high):
+            c.stats.retransmitted_bytes += f.high - f.low
+            stream_wants_to_send(c, s)
+        return
+    moved = buffer_on_acked(&s.out, f.low, f.high)
+    if s.finished and s.out.base == s.out.end:
+        if advance_send(&s.send_state, ALL_ACKED):
+            stream_notify(c, s, STREAM_IS_ACKED)
+    elif moved and s.wants_space and s.out.end - s.out.base <= c.params.send_buffer_bytes // 2:
+        s.wants_space = False
+        stream_notify(c, s, STREAM_WRITABLE)
+
+
+cdef void conn_frame_done(void* owner, const void* sent, bint acked) noexcept nogil:
+    """The ledger's sink: a frame was acknowledged, or must be sent again."""
+    cdef Conn* c = <Conn*> owner
+    cdef const SentFrame* f = <const SentFrame*> sent
+    cdef Stream* s
+    if f.kind == FRAME_MESSAGE:
+        if acked:
+            if outgoing_on_acked(&c.messages_out, f.low, f.high) and c.messages_out.wants_space and (
+                    c.messages_out.buffer.end - c.messages_out.buffer.base <= c.params.message_buffer_bytes // 2):
+                c.messages_out.wants_space = False
+                c.events |= EVENT_MESSAGE_SPACE
+        elif buffer_on_lost(&c.messages_out.buffer, f.low, f.high):
+            c.stats.retransmitted_bytes += f.high - f.low
+    elif f.kind == FRAME_STREAM or f.kind == FRAME_RESET_STREAM or f.kind == FRAME_STOP_SENDING or f.kind == FRAME_MAX_STREAM_DATA:
+        s = table_find(&c.streams, f.id)
+        if s == NULL:
+            return
+        if f.kind == FRAME_STREAM:
+            stream_frame_done(c, s, f, acked)
+        elif f.kind == FRAME_RESET_STREAM:
+            if acked:
+                advance_send(&s.send_state, RESET_IS_ACKED)
+            elif s.send_state == RESET_SENT:
+                stream_owes(c, s, OWES_RESET)
+        elif not acked and (s.receive_state == RECEIVING or s.receive_state == SIZE_KNOWN):
+            stream_owes(c, s, OWES_STOP if f.kind == FRAME_STOP_SENDING else OWES_CREDIT)
+        stream_forget_if_ended(c, s)
+    elif f.kind == FRAME_ACK:
+        if acked and c.received.count > 1:
+            # The peer has these ranges; the newest stays for the next ACK to build on.
+            ranges_remove_below(&c.received, f.id)
+    elif not acked:
+        if f.kind == FRAME_MAX_DATA:
+            c.owes |= OWES_MAX_DATA
+        elif f.kind == FRAME_MAX_MESSAGE_DATA:
+            c.owes |= OWES_MAX_MESSAGE_DATA
+        elif f.kind == FRAME_MAX_STREAMS_BIDI:
+            c.owes |= OWES_MAX_STREAMS_BIDI
+        elif f.kind == FRAME_MAX_STREAMS_UNI:
+            c.owes |= OWES_MAX_STREAMS_UNI
+        elif f.kind == FRAME_DONE:
+            c.owes |= OWES_DONE
+
+
+cdef void sink(void* owner, const SentFrame* frame, bint acked) noexcept nogil:
+    conn_frame_done(owner, frame, acked)
+
+
+cdef bint conn_all_acked(const Conn* c) noexcept nogil:
+    """Tell whether everything the application wrote was acknowledged."""
+    cdef uint32_t n
+    cdef Stream* s
+    if c.messages_out.buffer.base != c.messages_out.buffer.end or c.datagrams_out.count:
+        return False
+    for n in range(c.streams.bucket_count):
+        s = c.streams.buckets[n]
+        while s != NULL:
+            if (s.send_state == SENDING or s.send_state == DATA_SENT) and s.out.base != s.out.end:
+                return False
+            if s.send_state == RESET_SENT:
+                return False
+            s = s.hash_next
+    return True
+
+
+# -- life ----------------------------------------------------------------------------------------------
+
+cdef bint conn_may_send(const Conn* c) noexcept nogil:
+    """Tell whether protected packets may leave in this state (section 6.1)."""
+    #= 4.4: A server MUST NOT send protected packets or deliver application data before it verified the client's Finished.
+    return c.keys.installed and (c.state == ESTABLISHED or (c.is_client and c.state == FINISHED_SENT))
+
+
+cdef bint conn_start_traffic(Conn* c, int64_t now_ns, uint64_t seed) noexcept nogil:
+    """Start recovery and apply the peer's parameters; keys are installed by the caller."""
+    c.datagram_bytes = <uint32_t> c.params.send_datagram_bytes
+    if c.peer.max_datagram_bytes < c.datagram_bytes:
+        c.datagram_bytes = <uint32_t> c.peer.max_datagram_bytes
+    c.recovery.sink = sink
+    c.recovery.owner = c
+    c.received.limit = MAX_ACK_RANGES
+    if not recovery_init(&c.recovery, c.params.controller, c.datagram_bytes, now_ns, c.params.initial_rtt_ns, seed):
+        return False
+    c.recovery.max_ack_delay_ns = c.peer.max_ack_delay_ns
+    c.send_limit = c.peer.max_data
+    c.receive_limit = c.params.max_data
+    c.messages_out.credit = c.peer.max_message_data
+    c.messages_in.limit = c.params.max_message_data
+    c.stream_limit[0 if c.is_client else 1] = c.peer.max_streams_bidi
+    c.stream_limit[2 if c.is_client else 3] = c.peer.max_streams_uni
+    c.stream_limit[1 if c.is_client else 0] = c.params.max_streams_bidi
+    c.stream_limit[3 if c.is_client else 2] = c.params.max_streams_uni
+    c.idle_timeout_ns = c.params.idle_timeout_ns
+    if c.peer.idle_timeout_ns and (c.idle_timeout_ns == 0 or c.peer.idle_timeout_ns < c.idle_timeout_ns):
+        c.idle_timeout_ns = c.peer.idle_timeout_ns
+    c.recovery.probe_cap_ns = c.idle_timeout_ns // 64
+    conn_touch_idle(c, now_ns)
+    return True
+
+
+cdef void conn_touch_idle(Conn* c, int64_t now_ns) noexcept nogil:
+    """Restart the idle time-out and the keepalive."""
+    cdef int64_t floor
+    if c.idle_timeout_ns:
+        # At least three probe timeouts, so that the last probe can be answered (RFC 9000 10.1).
+        floor = 3 * rtt_probe_timeout_ns(&c.recovery.rtt, c.recovery.max_ack_delay_ns)
+        c.idle_at_ns = now_ns + (c.idle_timeout_ns if c.idle_timeout_ns > floor else floor)
+    if c.params.keepalive_ns:
+        c.keepalive_at_ns = now_ns + c.params.keepalive_ns
+
+
+cdef void end_soon(Conn* c, int64_t now_ns) noexcept nogil:
+    c.end_at_ns = now_ns + 3 * rtt_probe_timeout_ns(&c.recovery.rtt, c.recovery.max_ack_delay_ns)
+    c.events |= EVENT_CLOSED
+    c.idle_at_ns = c.keepalive_at_ns = c.ack_at_ns = c.send_at_ns = 0
+    c.handshake_at_ns = c.repeat_at_ns = 0
+
+
+cdef void conn_enter_closing(Conn* c, uint8_t cause, uint64_t code, bint is_application, const uint8_t* reason,
+                             uint32_t reason_bytes, int64_t now_ns) noexcept nogil:
+    """End the connection from this side: CLOSE is owed when the peer can read it."""
+    if not advance_connection(&c.state, SEND_CLOSE):
+        return
+    c.cause = cause
+    c.close_code = code
+    c.close_is_application = is_application
+    c.close_reason_bytes = reason_bytes if reason_bytes < 256 else 256
+    if c.close_reason_bytes:
+        memcpy(c.close_reason, reason, c.close_reason_bytes)
+    if c.state == CLOSING:
+        c.owes |= OWES_CLOSE
+    end_soon(c, now_ns)
+
+
+cdef void conn_fail(Conn* c, uint64_t code, const char* reason, int64_t now_ns) noexcept nogil:
+    """Close because the peer broke a rule."""
+    conn_enter_closing(c, LOCAL_ERROR, code, False, <const uint8_t*> reason, <uint32_t> strlen(reason), now_ns)
+
+
+cdef void conn_enter_draining(Conn* c, uint8_t cause, int64_t now_ns) noexcept nogil:
+    """The peer ended the connection: what came before stays readable, nothing more is sent."""
+    if not advance_connection(&c.state, RECEIVE_RESET if cause == STATELESS_RESET else RECEIVE_CLOSE):
+        return
+    c.owes &= <uint8_t> ~OWES_CLOSE
+    if c.cause == OPEN:
+        c.cause = cause
+        end_soon(c, now_ns)
+
+
+cdef void conn_clear(Conn* c) noexcept nogil:
+    """Free everything that *c* owns."""
+    keys_clear(&c.keys)
+    ranges_clear(&c.received)
+    recovery_clear(&c.recovery)
+    table_clear(&c.streams)
+    outgoing_clear(&c.messages_out)
+    incoming_clear(&c.messages_in)
+    inbox_clear(&c.datagrams_out)
+    inbox_clear(&c.datagrams_in)
+    inbox_clear(&c.early)

@@ -1,0 +1,429 @@
+"""Build and seal the next datagram of a connection, in place.
+
+Order in a packet: ACK, what the connection and its streams owe, datagrams, then messages and streams by
+turns. Each frame that matters when lost is entered into the ledger as it is written.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from cython_ext.core.byte_ring cimport ring_read
+from cython_ext.core.conn cimport (
+    EVENT_STREAMS_ALLOWED, LOCAL_ERROR, OWES_CLOSE, OWES_DONE, OWES_MAX_DATA,
+    OWES_MAX_MESSAGE_DATA, OWES_MAX_STREAMS_BIDI, OWES_MAX_STREAMS_UNI, OWES_PING, QUEUE_CONTROLS,
+    QUEUE_SENDING, conn_fail, conn_may_send, conn_touch_idle, connection_credit, pop_stream,
+    queue_stream, stream_forget_if_ended, stream_wants_to_send,
+)
+from cython_ext.core.inbox cimport inbox_first_length, inbox_pop
+from cython_ext.core.messages cimport (
+    MessageOut, outgoing_entry, outgoing_find, outgoing_has_work, outgoing_may_start,
+)
+from cython_ext.core.pacer cimport pacer_allows, pacer_next_ns
+from cython_ext.core.recovery cimport (
+    recovery_add_frame, recovery_on_sent, recovery_reserve, recovery_skip, recovery_skip_due,
+)
+from cython_ext.core.rtt cimport rtt_probe_timeout_ns
+from cython_ext.core.send_buffer cimport buffer_next, buffer_on_sent
+from cython_ext.core.state cimport CLOSING, RECEIVING, RESET_SENT, SIZE_KNOWN
+from cython_ext.core.stream cimport (
+    AEAD_LIMIT, INTERNAL, NO_FINAL_SIZE, OWES_CREDIT, OWES_RESET, OWES_STOP, Stream, STREAM_UNI,
+    stream_data_end, stream_has_work, stream_sendable,
+)
+from cython_ext.crypto.keys cimport keys_seal, keys_update, keys_update_due
+from cython_ext.wire.cursor cimport (
+    Writer, varint_size, write_bytes, write_u8, write_varint, writer_init, writer_left,
+)
+from cython_ext.wire.frames cimport (
+    FRAME_ACK, FRAME_ACK_ECN, FRAME_CLOSE, FRAME_CLOSE_APP, FRAME_DATAGRAM, FRAME_DONE,
+    FRAME_MAX_DATA, FRAME_MAX_MESSAGE_DATA, FRAME_MAX_STREAM_DATA, FRAME_MAX_STREAMS_BIDI,
+    FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_MESSAGE_PART, FRAME_PING, FRAME_RESET_STREAM,
+    FRAME_STOP_SENDING, FRAME_STREAM, STREAM_FIN, STREAM_LEN, STREAM_OFF,
+)
+from cython_ext.wire.header cimport FLAG_ACK, FLAG_FIN, FLAG_URG, HEADER_BYTES, TAG_BYTES, write_header
+
+cdef enum:
+    # More frames than this do not go into one packet; the ledger reserves so many at once.
+    MAX_FRAMES = 64
+    # A control frame takes at most so many bytes; below that room nothing more is tried.
+    MIN_ROOM = 32
+
+
+cdef struct Build:
+    Writer w
+    uint32_t frames             # entered into the ledger
+    bint eliciting
+    bint anything
+
+
+cdef inline bint room(const Build* b) noexcept nogil:
+    return b.frames < MAX_FRAMES and writer_left(&b.w) >= MIN_ROOM
+
+
+cdef inline void enter(Conn* c, Build* b, uint8_t kind, uint64_t id, uint64_t low, uint64_t high) noexcept nogil:
+    recovery_add_frame(&c.recovery, kind, id, low, high, 0)
+    b.frames += 1
+    b.eliciting = True
+    b.anything = True
+
+
+# -- frames ------------------------------------------------------------------------------------------
+
+cdef void add_ack(Conn* c, Build* b, int64_t now_ns) noexcept nogil:
+    """Write ACK with as many ranges as fit, newest first."""
+    cdef unsigned int n = c.received.count, more = 0, last
+    cdef uint64_t lowest
+    cdef bint ecn = c.ecn_counts[0] or c.ecn_counts[1] or c.ecn_counts[2]
+    cdef int64_t delay_us = (now_ns - c.largest_received_ns) // 1000
+    if n == 0:
+        return
+    # A further range takes at most 16 bytes; what does not fit is older and less urgent.
+    last = n - 1
+    more = <unsigned int> ((writer_left(&b.w) - 64) // 16) if writer_left(&b.w) > 64 else 0
+    if more > n - 1:
+        more = n - 1
+    write_u8(&b.w, FRAME_ACK_ECN if ecn else FRAME_ACK)
+    write_varint(&b.w, c.received.items[last].high - 1)
+    write_varint(&b.w, <uint64_t> (delay_us if delay_us > 0 else 0))
+    write_varint(&b.w, more)
+    write_varint(&b.w, c.received.items[last].high - 1 - c.received.items[last].low)
+    lowest = c.received.items[last].low
+    for n in range(1, more + 1):
+        write_varint(&b.w, lowest - c.received.items[last - n].high - 1)
+        write_varint(&b.w, c.received.items[last - n].high - 1 - c.received.items[last - n].low)
+        lowest = c.received.items[last - n].low
+    if ecn:
+        for n in range(3):
+            write_varint(&b.w, c.ecn_counts[n])
+    recovery_add_frame(&c.recovery, FRAME_ACK, c.received.items[last].high - 1, 0, 0, 0)
+    b.frames += 1
+    b.anything = True
+    c.unacknowledged = 0
+    c.ack_now = False
+    c.ack_at_ns = 0
+    c.stats.acks_sent += 1
+
+
+cdef inline void add_limit(Conn* c, Build* b, uint8_t kind, uint64_t limit) noexcept nogil:
+    write_u8(&b.w, kind)
+    write_varint(&b.w, limit)
+    enter(c, b, kind, 0, 0, 0)
+
+
+cdef void add_owed(Conn* c, Build* b) noexcept nogil:
+    """Write what the connection owes."""
+    cdef int kind
+    if c.owes & OWES_DONE and room(b):
+        c.owes &= <uint8_t> ~OWES_DONE
+        write_u8(&b.w, FRAME_DONE)
+        write_bytes(&b.w, c.reset_token, 16)
+        enter(c, b, FRAME_DONE, 0, 0, 0)
+    if c.owes & OWES_MAX_DATA and room(b):
+        c.owes &= <uint8_t> ~OWES_MAX_DATA
+        c.receive_limit = c.data_consumed + c.params.max_data
+        add_limit(c, b, FRAME_MAX_DATA, c.receive_limit)
+    if c.owes & OWES_MAX_MESSAGE_DATA and room(b):
+        c.owes &= <uint8_t> ~OWES_MAX_MESSAGE_DATA
+        c.messages_in.limit = c.messages_in.consumed + c.params.max_message_data
+        add_limit(c, b, FRAME_MAX_MESSAGE_DATA, c.messages_in.limit)
+    if c.owes & OWES_MAX_STREAMS_BIDI and room(b):
+        c.owes &= <uint8_t> ~OWES_MAX_STREAMS_BIDI
+        kind = 1 if c.is_client else 0
+        c.stream_limit[kind] = c.streams_ended[kind] + c.params.max_streams_bidi
+        add_limit(c, b, FRAME_MAX_STREAMS_BIDI, c.stream_limit[kind])
+    if c.owes & OWES_MAX_STREAMS_UNI and room(b):
+        c.owes &= <uint8_t> ~OWES_MAX_STREAMS_UNI
+        kind = (1 if c.is_client else 0) | STREAM_UNI
+        c.stream_limit[kind] = c.streams_ended[kind] + c.params.max_streams_uni
+        add_limit(c, b, FRAME_MAX_STREAMS_UNI, c.stream_limit[kind])
+
+
+cdef void add_stream_controls(Conn* c, Build* b) noexcept nogil:
+    cdef Stream* s
+    while c.controls.first != NULL and room(b):
+        s = pop_stream(&c.controls, QUEUE_CONTROLS)
+        if s.owes & OWES_RESET and s.send_state == RESET_SENT:
+            write_u8(&b.w, FRAME_RESET_STREAM)
+            write_varint(&b.w, s.id)
+            write_varint(&b.w, s.send_error)
+            write_varint(&b.w, s.reset_size)
+            enter(c, b, FRAME_RESET_STREAM, s.id, 0, 0)
+            s.owes &= <uint8_t> ~OWES_RESET
+        elif s.owes & OWES_STOP:
+            write_u8(&b.w, FRAME_STOP_SENDING)
+            write_varint(&b.w, s.id)
+            write_varint(&b.w, s.stop_error)
+            enter(c, b, FRAME_STOP_SENDING, s.id, 0, 0)
+            s.owes &= <uint8_t> ~OWES_STOP
+        elif s.owes & OWES_CREDIT:
+            s.owes &= <uint8_t> ~OWES_CREDIT
+            if s.receive_state == RECEIVING:
+                s.receive_limit = s.read + c.params.max_stream_data
+                write_u8(&b.w, FRAME_MAX_STREAM_DATA)
+                write_varint(&b.w, s.id)
+                write_varint(&b.w, s.receive_limit)
+                enter(c, b, FRAME_MAX_STREAM_DATA, s.id, 0, 0)
+        else:
+            s.owes = 0
+        if s.owes:
+            queue_stream(&c.controls, s, QUEUE_CONTROLS)
+        else:
+            stream_forget_if_ended(c, s)
+
+
+cdef void add_datagrams(Conn* c, Build* b, uint32_t full) noexcept nogil:
+    cdef uint32_t length
+    while c.datagrams_out.count and b.frames < MAX_FRAMES:
+        length = inbox_first_length(&c.datagrams_out)
+        if 1 + varint_size(length) + length > writer_left(&b.w):
+            if 1 + varint_size(length) + length > full:
+                # The packet size shrank since it was queued.
+                inbox_pop(&c.datagrams_out, NULL)
+                c.stats.datagrams_dropped += 1
+                continue
+            return
+        write_u8(&b.w, FRAME_DATAGRAM)
+        write_varint(&b.w, length)
+        inbox_pop(&c.datagrams_out, b.w.at)
+        b.w.at += length
+        c.stats.datagrams_sent += 1
+        b.eliciting = True
+        b.anything = True
+
+
+cdef void add_messages(Conn* c, Build* b, uint32_t full) noexcept nogil:
+    """Write whole messages, and parts of those that do not fit into a packet; a run is one ledger entry."""
+    cdef uint64_t low = 0, high = 0, id = 0, take, run_low = 0, run_high = 0
+    cdef MessageOut* m
+    cdef size_t head
+    cdef bint resend
+    while outgoing_has_work(&c.messages_out) and (b.frames < MAX_FRAMES - 1 or run_high):
+        buffer_next(&c.messages_out.buffer, c.messages_out.buffer.end, &low, &high)
+        resend = low < c.messages_out.buffer.sent
+        # New messages come in order, so the search is for what was lost.
+        if resend or id == 0 or outgoing_entry(&c.messages_out, id).start != low:
+            id = outgoing_find(&c.messages_out, low)
+        m = outgoing_entry(&c.messages_out, id)
+        if not resend and id >= c.messages_out.started_id and not outgoing_may_start(&c.messages_out, id):
+            break
+        if high > m.start + m.length + 1:
+            high = m.start + m.length + 1
+        head = 1 + varint_size(id) + varint_size(m.length)
+        if low == m.start and high == m.start + m.length + 1 and head + m.length <= writer_left(&b.w):
+            write_u8(&b.w, FRAME_MESSAGE)
+            write_varint(&b.w, id)
+            write_varint(&b.w, m.length)
+            ring_read(&c.messages_out.buffer.ring, low, b.w.at, m.length)
+            b.w.at += m.length
+        else:
+            if low == m.start and high == m.start + m.length + 1 and head + m.length <= full:
+                # It fits into the next packet whole: rather that than two parts.
+                break
+            head = 1 + varint_size(id) + varint_size(m.length) + varint_size(low - m.start) + 4
+            if writer_left(&b.w) < head + 64 and writer_left(&b.w) < head + (high - low):
+                break
+            take = m.start + m.length - low
+            if take > high - low:
+                take = high - low
+            if take > writer_left(&b.w) - head:
+                take = writer_left(&b.w) - head
+            write_u8(&b.w, FRAME_MESSAGE_PART)
+            write_varint(&b.w, id)
+            write_varint(&b.w, m.length)
+            write_varint(&b.w, low - m.start)
+            write_varint(&b.w, take)
+            ring_read(&c.messages_out.buffer.ring, low, b.w.at, take)
+            b.w.at += take
+            high = low + take
+            if high == m.start + m.length:
+                high += 1
+        if not resend and id >= c.messages_out.started_id:
+            c.messages_out.started_id = id + 1
+            c.stats.messages_sent += 1
+        buffer_on_sent(&c.messages_out.buffer, low, high)
+        if run_high == low and run_high:
+            run_high = high
+        else:
+            if run_high:
+                enter(c, b, FRAME_MESSAGE, 0, run_low, run_high)
+            run_low = low
+            run_high = high
+        id += 1
+        if id >= c.messages_out.next_id:
+            id = 0
+    if run_high:
+        enter(c, b, FRAME_MESSAGE, 0, run_low, run_high)
+
+
+cdef bint add_stream_frame(Conn* c, Build* b, Stream* s) noexcept nogil:
+    """Write one STREAM frame of *s*; False when the room is too small for one."""
+    cdef uint64_t low = 0, high = 0, data_end = stream_data_end(s), length, credit = connection_credit(c)
+    cdef size_t head
+    cdef uint8_t kind = FRAME_STREAM | STREAM_LEN
+    cdef bint fin
+    if not buffer_next(&s.out, stream_sendable(s, credit), &low, &high):
+        return True
+    head = 1 + varint_size(s.id) + (varint_size(low) if low else 0) + 2
+    if writer_left(&b.w) < head + 1:
+        return False
+    length = (high if high < data_end else data_end) - low
+    if length > writer_left(&b.w) - head:
+        length = writer_left(&b.w) - head
+    if length > 16383:
+        length = 16383
+    fin = s.finished and low + length == data_end and high > data_end
+    high = low + length + (1 if fin else 0)
+    kind |= (STREAM_FIN if fin else 0) | (STREAM_OFF if low else 0)
+    write_u8(&b.w, kind)
+    write_varint(&b.w, s.id)
+    if low:
+        write_varint(&b.w, low)
+    write_varint(&b.w, length)
+    ring_read(&s.out.ring, low, b.w.at, length)
+    b.w.at += length
+    if low + length > s.out.sent and low >= s.out.sent:
+        # New bytes: the place of FIN costs no credit.
+        c.data_sent += length
+        c.stats.stream_bytes_sent += length
+    buffer_on_sent(&s.out, low, high)
+    enter(c, b, FRAME_STREAM, s.id, low, high)
+    return True
+
+
+cdef void add_streams(Conn* c, Build* b) noexcept nogil:
+    """Write stream data, one packet per stream and turn."""
+    cdef Stream* s
+    while c.sending.first != NULL and b.frames < MAX_FRAMES:
+        s = c.sending.first
+        if not stream_has_work(s, connection_credit(c)):
+            pop_stream(&c.sending, QUEUE_SENDING)
+            stream_forget_if_ended(c, s)
+            continue
+        if not add_stream_frame(c, b, s):
+            return
+        if writer_left(&b.w) < MIN_ROOM:
+            # The packet is full: the next stream has the next one.
+            pop_stream(&c.sending, QUEUE_SENDING)
+            queue_stream(&c.sending, s, QUEUE_SENDING)
+            return
+
+
+# -- packets -----------------------------------------------------------------------------------------
+
+cdef inline bint has_content(Conn* c) noexcept nogil:
+    """Tell whether something ack-eliciting waits; streams without work leave the queue on the way."""
+    cdef Stream* s
+    if c.owes & ~<uint8_t> OWES_CLOSE or c.controls.first != NULL or c.datagrams_out.count:
+        return True
+    if outgoing_has_work(&c.messages_out):
+        return True
+    while c.sending.first != NULL:
+        s = c.sending.first
+        if stream_has_work(s, connection_credit(c)):
+            return True
+        pop_stream(&c.sending, QUEUE_SENDING)
+        stream_forget_if_ended(c, s)
+    return False
+
+
+cdef uint32_t seal(Conn* c, uint8_t* out, Build* b, uint8_t flags, int64_t now_ns) noexcept nogil:
+    """Write the header around the frames, seal, and enter the packet; 0 when sealing failed."""
+    cdef uint32_t plain = <uint32_t> (b.w.at - (out + HEADER_BYTES))
+    cdef uint32_t length = plain + TAG_BYTES, ack = 0
+    if c.keys.phase:
+        flags |= FLAG_URG
+    if c.received_any:
+        flags |= FLAG_ACK
+        ack = <uint32_t> (c.largest_received + 1)
+    #= 2.4: A sender MUST NOT use a packet number twice.
+    write_header(out, 2, flags, c.peer_id, <uint32_t> c.recovery.next, ack, <unsigned short> length)
+    if not keys_seal(&c.keys, c.recovery.next, out, out + HEADER_BYTES, plain):
+        return 0
+    recovery_on_sent(&c.recovery, length + HEADER_BYTES, b.frames, b.eliciting, c.recovery.delivery.app_limited_until != 0, now_ns)
+    c.stats.packets_sent += 1
+    c.stats.bytes_sent += length + HEADER_BYTES
+    if b.eliciting and not c.eliciting_since_receive:
+        c.eliciting_since_receive = True
+        conn_touch_idle(c, now_ns)
+    return length + HEADER_BYTES
+
+
+cdef uint32_t build_close(Conn* c, uint8_t* out, int64_t now_ns) noexcept nogil:
+    cdef Build b
+    memset(&b, 0, sizeof(Build))
+    c.owes = 0
+    if not c.keys.installed or not recovery_reserve(&c.recovery, 1):
+        return 0
+    writer_init(&b.w, out + HEADER_BYTES, c.datagram_bytes - HEADER_BYTES - TAG_BYTES)
+    write_u8(&b.w, FRAME_CLOSE_APP if c.close_is_application else FRAME_CLOSE)
+    write_varint(&b.w, c.close_code)
+    write_varint(&b.w, c.close_reason_bytes)
+    write_bytes(&b.w, c.close_reason, c.close_reason_bytes)
+    return seal(c, out, &b, FLAG_FIN, now_ns)
+
+
+cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns) noexcept nogil:
+    """Write the next datagram to *out*; return its size, 0 when nothing may leave now.
+
+    When pacing holds something back, `send_at_ns` says until when.
+    """
+    cdef Build b
+    cdef uint32_t full, length
+    cdef bint ack_due, content, allowed, probing
+    if capacity < c.datagram_bytes:
+        return 0
+    if c.state == CLOSING:
+        return build_close(c, out, now_ns) if c.owes & OWES_CLOSE else 0
+    if not conn_may_send(c):
+        return 0
+    ack_due = c.ack_now or (c.ack_at_ns and c.ack_at_ns <= now_ns)
+    content = has_content(c)
+    probing = c.recovery.probes_owed > 0
+    c.send_at_ns = 0
+    #= 7: An endpoint MUST NOT have more bytes in flight than its congestion controller allows, probes excepted.
+    allowed = probing or (content and c.recovery.in_flight + c.datagram_bytes <= c.recovery.controller.window)
+    if allowed and not probing and not pacer_allows(&c.recovery.pacer, now_ns):
+        c.send_at_ns = pacer_next_ns(&c.recovery.pacer, c.datagram_bytes)
+        allowed = False
+    if not content and not probing and c.recovery.in_flight < c.recovery.controller.window:
+        c.recovery.delivery.app_limited_until = c.recovery.delivery.delivered + c.recovery.in_flight
+        if c.recovery.delivery.app_limited_until == 0:
+            c.recovery.delivery.app_limited_until = 1
+    if not allowed and not ack_due:
+        return 0
+    if keys_update_due(&c.keys, c.recovery.largest_acked):
+        keys_update(&c.keys, now_ns, 3 * rtt_probe_timeout_ns(&c.recovery.rtt, c.recovery.max_ack_delay_ns))
+    if (recovery_skip_due(&c.recovery) and not recovery_skip(&c.recovery, True)) or not recovery_reserve(&c.recovery, MAX_FRAMES + 1):
+        conn_fail(c, INTERNAL, b"out of memory", now_ns)
+        return 0
+    memset(&b, 0, sizeof(Build))
+    full = c.datagram_bytes - HEADER_BYTES - TAG_BYTES
+    writer_init(&b.w, out + HEADER_BYTES, full)
+    if ack_due or c.unacknowledged:
+        add_ack(c, &b, now_ns)
+    if allowed:
+        add_owed(c, &b)
+        if c.controls.first != NULL:
+            add_stream_controls(c, &b)
+        if c.datagrams_out.count:
+            add_datagrams(c, &b, full)
+        c.messages_turn = not c.messages_turn
+        if c.messages_turn:
+            add_messages(c, &b, full)
+            add_streams(c, &b)
+        else:
+            add_streams(c, &b)
+            add_messages(c, &b, full)
+        if (c.owes & OWES_PING or (probing and not b.eliciting)) and writer_left(&b.w):
+            write_u8(&b.w, FRAME_PING)
+            b.eliciting = True
+            b.anything = True
+        c.owes &= <uint8_t> ~OWES_PING
+        if probing:
+            c.recovery.probes_owed -= 1
+            c.recovery.probes_sent += 1
+    if not b.anything:
+        return 0
+    length = seal(c, out, &b, 0, now_ns)
+    if length == 0:
+        conn_fail(c, AEAD_LIMIT, b"the key may seal no more packets", now_ns)
+    return length

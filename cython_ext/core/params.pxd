@@ -1,0 +1,48 @@
+"""What a connection is configured with, as C sees it; units in the names."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+
+cdef struct ParamsView:
+    # what we offer the peer (docs/protocol.md section 4.1)
+    uint64_t max_data
+    uint64_t max_stream_data
+    uint64_t max_streams_bidi
+    uint64_t max_streams_uni
+    uint64_t max_message_data
+    uint64_t max_message_bytes
+    uint64_t max_datagram_bytes
+    int64_t idle_timeout_ns
+    int64_t max_ack_delay_ns
+    # our own
+    uint64_t send_datagram_bytes    # largest UDP payload we send
+    uint64_t send_buffer_bytes      # per stream; writes wait above it
+    uint64_t message_buffer_bytes   # of messages not yet acknowledged
+    uint32_t datagram_queue         # datagrams waiting, each way
+    int64_t keepalive_ns            # 0 = none
+    int64_t handshake_timeout_ns
+    int64_t initial_rtt_ns
+    uint8_t controller              # index into CONTROLLERS
+    uint64_t key_update_packets
+    uint32_t max_connections        # of an endpoint
+    uint32_t max_half_open
+
+
+cdef struct PeerParams:
+    uint64_t max_data
+    uint64_t max_stream_data
+    uint64_t max_streams_bidi
+    uint64_t max_streams_uni
+    uint64_t max_message_data
+    uint64_t max_message_bytes
+    uint64_t max_datagram_bytes
+    int64_t idle_timeout_ns
+    int64_t max_ack_delay_ns
+
+
+cdef bint read_peer(PeerParams* peer, dict params)
+
+
+cdef class Params:
+    cdef ParamsView view
+    cdef readonly tuple suites

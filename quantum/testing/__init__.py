@@ -1,0 +1,28 @@
+"""The public test kit: networks that misbehave on purpose, in virtual time and on real sockets."""
+
+from quantum.testing.network import (
+    Endpoint,
+    Impairment,
+    Link,
+    LinkStats,
+    Network,
+    Node,
+    TrainNode,
+)
+from quantum.testing.proxy import TcpCounts, TcpProxy, UdpCounts, UdpProxy
+from quantum.testing.stream_link import StreamLink
+
+__all__ = [
+    "Endpoint",
+    "Impairment",
+    "Link",
+    "LinkStats",
+    "Network",
+    "Node",
+    "StreamLink",
+    "TcpCounts",
+    "TcpProxy",
+    "TrainNode",
+    "UdpCounts",
+    "UdpProxy",
+]

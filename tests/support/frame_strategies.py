@@ -1,0 +1,61 @@
+"""Hypothesis strategies for the frames of the protocol, as the oracle's values."""
+
+from hypothesis import strategies as st
+
+from interop.reference.frames import (
+    Ack,
+    Close,
+    Datagram,
+    Done,
+    Frame,
+    MaxData,
+    MaxMessageData,
+    MaxStreamData,
+    MaxStreams,
+    Message,
+    MessagePart,
+    Ping,
+    ResetStream,
+    StopSending,
+    Stream,
+)
+
+varint = st.integers(0, 2**62 - 1)
+short = st.binary(max_size=40)
+reason = st.text(max_size=40)
+lists = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=5)
+
+
+def ranges(largest: int, first: int, rest: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Build ranges, the newest first, from gaps and lengths; stop before they go below 0."""
+    out = [(largest - min(first, largest), largest)]
+    for gap, length in rest:
+        high = out[-1][0] - gap - 2
+        if high - length < 0:
+            break
+        out.append((high - length, high))
+    return tuple(out)
+
+
+ack = st.builds(
+    Ack,
+    st.builds(ranges, varint, st.integers(0, 99), lists),
+    varint,
+    st.none() | st.tuples(varint, varint, varint),
+)
+frames: st.SearchStrategy[Frame] = st.one_of(
+    st.just(Ping()),
+    ack,
+    st.builds(ResetStream, varint, varint, varint),
+    st.builds(StopSending, varint, varint),
+    st.builds(Stream, varint, st.integers(0, 2**62 - 100), short, st.booleans()),
+    st.builds(MaxData, varint),
+    st.builds(MaxStreamData, varint, varint),
+    st.builds(MaxStreams, st.integers(0, 2**60), st.booleans()),
+    st.builds(Message, varint, short),
+    st.builds(MessagePart, varint, varint, varint, short),
+    st.builds(MaxMessageData, varint),
+    st.builds(Datagram, short),
+    st.builds(Done, st.binary(min_size=16, max_size=16)),
+    st.builds(Close, varint, reason, st.booleans()),
+)
