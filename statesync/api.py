@@ -41,7 +41,7 @@ from statesync.errors import StateSyncError as StateSyncError
 from statesync.errors import TooLarge as TooLarge
 from statesync.errors import TooMany as TooMany
 
-JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+JsonValue: TypeAlias = bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"] | None
 """What JSON can say. Values inside the package are plain lists and dicts."""
 
 Path: TypeAlias = tuple[str, ...]
