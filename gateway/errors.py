@@ -1,8 +1,10 @@
 """The codes that an `Error` reply may carry: HTTP status, and whether a retry is welcome.
 
-One table for all doors. A service's error becomes one of these in `gateway.router`.
+One table for all doors. A service's error becomes one of these in `gateway.service_errors`, under
+the same name wherever a client must tell it apart.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,10 +29,18 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     CONFLICT = "conflict"
     EXISTS = "exists"
-    LOCKED = "locked"
-    GONE = "gone"
+    EXPIRED = "expired"
     TOO_LARGE = "too_large"
-    CLOCK_AHEAD = "clock_ahead"
+    NOT_WRITABLE = "not_writable"
+    REVISION_MISMATCH = "revision_mismatch"
+    SEQUENCE_GAP = "sequence_gap"
+    SEQUENCE_REUSED = "sequence_reused"
+    BASE_AHEAD = "base_ahead"
+    STAMP_AHEAD = "stamp_ahead"
+    LOG_COMPACTED = "log_compacted"
+    LOCKED = "locked"
+    STALE_LOCK = "stale_lock"
+    ALREADY_RESOLVED = "already_resolved"
     RATE_LIMITED = "rate_limited"
     LIMIT_REACHED = "limit_reached"
     TIMEOUT = "timeout"
@@ -48,10 +58,18 @@ RULES: dict[Code, Rule] = {
     Code.METHOD_NOT_ALLOWED: Rule(405, False),
     Code.CONFLICT: Rule(409, False),
     Code.EXISTS: Rule(409, False),
-    Code.LOCKED: Rule(409, True),
-    Code.GONE: Rule(410, False),
+    Code.EXPIRED: Rule(410, False),
     Code.TOO_LARGE: Rule(413, False),
-    Code.CLOCK_AHEAD: Rule(422, False),
+    Code.NOT_WRITABLE: Rule(409, False),
+    Code.REVISION_MISMATCH: Rule(409, True),
+    Code.SEQUENCE_GAP: Rule(409, True),
+    Code.SEQUENCE_REUSED: Rule(409, False),
+    Code.BASE_AHEAD: Rule(409, False),
+    Code.STAMP_AHEAD: Rule(422, True),
+    Code.LOG_COMPACTED: Rule(410, False),
+    Code.LOCKED: Rule(409, True),
+    Code.STALE_LOCK: Rule(409, False),
+    Code.ALREADY_RESOLVED: Rule(409, False),
     Code.RATE_LIMITED: Rule(429, True),
     Code.LIMIT_REACHED: Rule(429, True),
     Code.TIMEOUT: Rule(504, True),
@@ -63,11 +81,19 @@ RULES: dict[Code, Rule] = {
 class GatewayError(Exception):
     """A request that cannot be carried out. *reason* is one sentence for the person who asked."""
 
-    def __init__(self, code: Code, reason: str, *, retry_after_ms: int = 0) -> None:
+    def __init__(
+        self,
+        code: Code,
+        reason: str,
+        *,
+        retry_after_ms: int = 0,
+        detail: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
         self.retry_after_ms = retry_after_ms
+        self.detail = dict(detail or {})
 
     @property
     def status(self) -> int:

@@ -176,7 +176,8 @@ class Done:
 class Error:
     """The request was refused. *code* is one of `gateway.errors`; *message* is one sentence.
 
-    *retry* says whether the same request may succeed later, *retry_after_ms* when to try.
+    *retry* says whether the same request may succeed later, *retry_after_ms* when to try; *detail*
+    holds what is needed to mend it (``expected`` of a sequence gap, ``server_wall_ms`` of a stamp).
     """
 
     kind: ClassVar[Kind] = Kind.ERROR
@@ -185,6 +186,7 @@ class Error:
     retry: bool = False
     retry_after_ms: int = 0
     server_time_ms: int = 0
+    detail: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
