@@ -47,6 +47,7 @@ from gateway.sdk.replica import TextReplica, TreeReplica
 from statesync.clock import HybridClock
 
 _RETRY_S = 0.1
+_MAX_RETRY_S = 5.0
 _HISTORY_LIMIT = 1000
 
 
@@ -106,6 +107,7 @@ class Follower:
         self._known_version = opened.version
         self._is_catching_up = False
         self._is_paused = False
+        self._retries = 0
         self._rebuilding: EditRefused | None = None
         self._status = "offline"
 
@@ -273,25 +275,38 @@ class Follower:
             return
         if isinstance(self.replica, TreeReplica):
             self.replica.touch()
+        self._retries = 0
         self._known_version = max(self._known_version, ack.version)
         self._notify()
         self._pump()
 
     def _on_refused(self, edit: Edit, error: Error) -> None:
-        if error.code == Code.CLOCK_AHEAD and error.server_time_ms:
+        if error.code == Code.STAMP_AHEAD and error.server_time_ms:
             self._clock.correct(error.server_time_ms, time.time_ns() // 1_000_000)
             for later in self.outbox.pending():
                 if later.client_seq >= edit.client_seq and later.submit.stamp is not None:
                     later.submit = replace(later.submit, stamp=self.stamp())
             self.outbox.rewind(edit.client_seq)
             self._pump()
-        elif error.retry:
+        elif error.retry and not self._is_final(edit, error):
             self.outbox.rewind(edit.client_seq)
             self._is_paused = True
+            self._retries += 1
+            pause_s = min(_RETRY_S * 2 ** min(self._retries - 1, 8), _MAX_RETRY_S)
             loop = asyncio.get_running_loop()
-            loop.call_later(max(error.retry_after_ms / 1e3, _RETRY_S), self._unpause)
+            loop.call_later(max(error.retry_after_ms / 1e3, pause_s), self._unpause)
         else:
             self._take_back(edit, error)
+
+    def _is_final(self, edit: Edit, error: Error) -> bool:
+        """Whether sending again cannot help, though the gateway says that it may.
+
+        A lock is for its holder to give back, and the person who typed must know now. A gap before
+        the first edit that is not durable means that the gateway lost durable ones.
+        """
+        if error.code == Code.LOCKED:
+            return True
+        return error.code == Code.SEQUENCE_GAP and edit is self.outbox.pending()[0]
 
     def _unpause(self) -> None:
         self._is_paused = False

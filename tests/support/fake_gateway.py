@@ -260,7 +260,7 @@ class FakeGateway:
             case History(document=document, version=version, limit=limit):
                 log = self.documents[document]
                 if version < log.first_kept:
-                    return Error("gone", "the log was compacted")
+                    return Error("log_compacted", "the log was compacted")
                 found = tuple(log.operations[version : version + (limit or 1000)])
                 return Operations(document, found, log.version, log.epoch)
             case Subscribe(channel=channel):
@@ -314,7 +314,7 @@ class FakeGateway:
             return
         refusal = self.refuse(body)
         if refusal is None and body.client_seq != high + 1:
-            refusal = Error("conflict", f"the sequence skipped: send {high + 1} first", retry=True)
+            refusal = Error("sequence_gap", f"the sequence skipped: send {high + 1} first", retry=True)
         if refusal is not None:
             door.push(Envelope(refusal, id=request))
             return

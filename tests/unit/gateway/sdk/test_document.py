@@ -223,7 +223,7 @@ async def test_a_clock_that_is_ahead_is_corrected_and_the_edit_stamped_again() -
         assert submit.stamp is not None
         stamps.append(submit.stamp.wall_ms)
         if len(stamps) == 1:
-            return Error("clock_ahead", "your clock is ahead", server_time_ms=1_000)
+            return Error("stamp_ahead", "your clock is ahead", server_time_ms=1_000)
         return None
 
     gateway.refuse = refuse
