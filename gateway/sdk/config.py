@@ -25,6 +25,9 @@ class ClientConfig:
     """The longest first pause before reconnecting; pauses are random from 0 to their bound."""
     backoff_max_s: float = 5.0
     """The longest pause. Too long returns late; too short storms a gateway that comes back."""
+    accepted_acks: bool = True
+    """Ask for the *accepted* acknowledgement as well; without it `Edit.accepted` waits for the
+    durable one, and each edit costs a message less."""
     window_operations: int = 512
     """Edits of one document under way at once. Too few waits on the round trip."""
     window_bytes: int = 512 * 1024
@@ -39,7 +42,8 @@ class ClientConfig:
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            if not value > 0 and not item.name.startswith("backoff"):
+            is_size = not isinstance(value, bool) and not item.name.startswith("backoff")
+            if is_size and not value > 0:
                 raise InvalidCall(f"{item.name} must be above 0, not {value!r}")
         if not 0 <= self.backoff_min_s <= self.backoff_max_s:
             raise InvalidCall("backoff_min_s must be from 0 to backoff_max_s")

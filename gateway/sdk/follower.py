@@ -101,6 +101,7 @@ class Follower:
         self.error: SdkError | None = None
         self.refusal: EditRefused | None = None
         self._client_id = host.client_id
+        self._asks_accepted = config.accepted_acks
         self._first_seq = next_seq
         self._clock = HybridClock(host.client_id)
         self._changed = asyncio.Event()
@@ -268,7 +269,7 @@ class Follower:
                 if edit.attempt == attempt and not edit.is_durable and edit.error is None:
                     self._on_refused(edit, body)
 
-        link.ask(replace(edit.submit, accepted=True), on_reply, is_stream=True)
+        link.ask(replace(edit.submit, accepted=self._asks_accepted), on_reply, is_stream=True)
 
     def _settle(self, ack: Ack) -> None:
         if not self.outbox.settle(ack):
