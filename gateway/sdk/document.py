@@ -198,6 +198,11 @@ class Document:
             refusal, follower.refusal = follower.refusal, None
             raise refusal
 
+    async def reached(self, version: int) -> None:
+        """Return when this copy has everything up to *version* of the log."""
+        follower = self.follower
+        await follower.wait_until(lambda: follower.inbox.applied >= version)
+
     # Holding
 
     async def apply_until(
