@@ -12,15 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+from argon2 import PasswordHasher
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from statesync.config import StateSyncConfig
-from statesync.rpc.client import GrpcStateSyncClient
-from statesync.service import LocalStateSyncService
-from statesync.stores import STORES as STATE_STORES
-from statesync.strategies import STRATEGIES
 from uuid_utils.compat import uuid7
 
 from gateway import channel_handlers, codecs, document_handlers, session_handlers
@@ -49,6 +45,11 @@ from session.rpc.client import GrpcSessionClient
 from session.service import LocalSessionService
 from session.stores import STORES as SESSION_STORES
 from statesync.api import Durability, StateSyncService
+from statesync.config import StateSyncConfig
+from statesync.rpc.client import GrpcStateSyncClient
+from statesync.service import LocalStateSyncService
+from statesync.stores import STORES as STATE_STORES
+from statesync.strategies import STRATEGIES
 from svckit import grpc as svckit_grpc
 from svckit.clock import Clock, SystemClock
 from svckit.lifecycle import Lifecycle
@@ -72,7 +73,13 @@ def installed_version() -> str:
 class Gateway:
     """A whole gateway in this process."""
 
-    def __init__(self, config: GatewayConfig, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        clock: Clock | None = None,
+        *,
+        hasher: PasswordHasher | None = None,
+    ) -> None:
         """Put it together; nothing listens yet. Raises OSError or ValueError for unusable files."""
         self.config = config
         self._clock = clock or SystemClock()
@@ -84,7 +91,7 @@ class Gateway:
         self._background: list[Callable[[], Awaitable[object]]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.users = _users(config)
+        self.users = _users(config, hasher)
         self._families = SqliteFamilies(config.data_dir / "refresh.sqlite")
         self.tokens = TokenIssuer(
             KeySet.load(config.data_dir / "jwt"),
@@ -333,6 +340,7 @@ class Gateway:
         )
         self._starters.append(service.start)
         self._closers.append(service.close)
+        self._background.append(service.run)
         return service
 
     def _channel(self, where: str) -> grpc.aio.Channel:
@@ -379,10 +387,10 @@ def _is_open(breaker: CircuitBreaker) -> float:
     return float(breaker.state is BreakerState.OPEN)
 
 
-def _users(config: GatewayConfig) -> UserStore:
+def _users(config: GatewayConfig, hasher: PasswordHasher | None) -> UserStore:
     if config.users_path.exists():
         read_secret(config.users_path)  # refuses a file that others may read
-    users = UserStore(config.users_path)
+    users = UserStore(config.users_path, hasher=hasher)
     if config.mode == "dev":
         for name in DEV_USERS:
             if users.by_name(name) is None:

@@ -79,6 +79,7 @@ class ChannelHandlers:
             value=body.value,
             payload=envelope.payload,
             sender=client.identity.user_id,
+            key=body.key,
         )
         return m.Published(body.channel, offset, epoch, subscribers)
 

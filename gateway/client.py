@@ -13,6 +13,7 @@ from gateway.close_codes import CloseCode
 from gateway.codec import Codec, DecodeError, EncodeError
 from gateway.errors import Code, GatewayError
 from gateway.identity import Identity
+from gateway.limits import ClientLimits
 from gateway.messages import Body, Envelope, Error, GoingAway, Kind, Resync
 from gateway.outbox import Item, Outbox, Policy
 from gateway.state import ClientState, Trigger, advance
@@ -25,26 +26,6 @@ _BATCH_BYTES = 256 << 10
 
 Handle = Callable[["Client", Envelope], Awaitable[None]]
 Sniff = Callable[[bytes], Codec]
-
-
-@dataclass(frozen=True, slots=True)
-class ClientLimits:
-    """The bounds of one client."""
-
-    login_timeout_s: float = 10.0
-    """Seconds from connecting to a login or resume."""
-    idle_timeout_s: float = 90.0
-    """Seconds of silence after which a client is taken for gone."""
-    stall_timeout_s: float = 20.0
-    """Seconds for which a client may read nothing while something waits for it."""
-    request_timeout_s: float = 15.0
-    """Seconds a request may take."""
-    outbox_messages: int = 1024
-    outbox_bytes: int = 4 << 20
-    bad_messages: int = 16
-    """Messages that cannot be understood before the connection is closed."""
-    policy: Policy = Policy.DISCONNECT
-    """What to do with a client that does not keep up with its channels."""
 
 
 class Encoded:
@@ -196,6 +177,9 @@ class Client:
         if self.close_code is not None:
             return
         self.close_code = code
+        if code is CloseCode.SLOW_CONSUMER:
+            self.outbox.clear()  # it would not be read: the client resumes and recovers
+            self._wake()
         try:
             async with asyncio.timeout(1.0):
                 await self._empty.wait()
@@ -304,8 +288,6 @@ class Client:
                 if not self.outbox.is_busy:
                     self._room.set()
         except TimeoutError:
-            self.outbox.clear()
-            self._wake()
             self._close_soon(CloseCode.SLOW_CONSUMER)
         except PeerGone:
             self.outbox.clear()

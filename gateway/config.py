@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 import yaml
 
-from gateway.client import ClientLimits
+from gateway.limits import ClientLimits, Limits
 from gateway.outbox import Policy
-from gateway.transport import Limits
 from svckit.config import ConfigError, load
 
 PREFIX = "QUANTUM_GATEWAY__"

@@ -230,11 +230,16 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Send *value*, or the envelope's payload, to everybody who listens to *channel*."""
+    """Send *value*, or the envelope's payload, to everybody who listens to *channel*.
+
+    For a listener that is behind and coalesces, a newer publication with the same *key* replaces
+    this one (a cursor's position, a sensor's reading).
+    """
 
     kind: ClassVar[Kind] = Kind.PUBLISH
     channel: str
     value: Json = None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,16 +17,18 @@ import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gateway.close_codes import CloseCode
-from gateway.transport import ConnectionGate, Limits, PeerGone
+from gateway.limits import Limits
+from gateway.transport import ConnectionGate, PeerGone
 
 SOCKET_KEY = "quantum.socket"
 ABORT_KEY = "quantum.abort"
 _MAX_FRAGMENTS = 1024
+_MAX_HEADERS = 64
 _HIGH_WATER_BYTES = 256 << 10
 
 
@@ -68,7 +70,7 @@ class WebDoor:
             raise OSError(f"cannot listen on TCP {self._host}:{self._port}: {error}") from None
         self._port = listener.getsockname()[1]
         config = uvicorn.Config(
-            self._app or Starlette(routes=self._routes),
+            _Strict(self._app or Starlette(routes=self._routes), self._limits),
             http=cast(Any, partial(_Http, gate=self.gate, limits=self._limits)),
             ws=cast(Any, partial(Socket, gate=self.gate, limits=self._limits)),
             ws_max_size=self._limits.max_message_bytes,
@@ -129,6 +131,43 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+
+class _Strict:
+    """Refuses what the parser lets through: other versions, two framings of a body, huge heads."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope)
+        if refusal is None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await refuse_websocket(receive, send, *refusal)
+        else:
+            status, body = refusal[0], _uniform(*refusal)
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+                (b"connection", b"close"),
+            ]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        if scope["http_version"] not in ("1.0", "1.1"):
+            return 505, f"this server speaks HTTP/1.1, not HTTP/{scope['http_version']}"
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        size = sum(len(name) + len(value) + 4 for name, value in headers) + len(scope["raw_path"])
+        most = self._limits.max_header_bytes
+        if size > most or len(headers) > _MAX_HEADERS:
+            return 431, f"the head is above {most} bytes or {_MAX_HEADERS} fields"
+        names = {name for name, _ in headers}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            return 400, "a request has either Content-Length or Transfer-Encoding, not both"
+        return None
 
 
 class _Http(H11Protocol):
@@ -207,10 +246,10 @@ class _Http(H11Protocol):
             self._answer(408, f"the request's {self._awaited} did not arrive in time")
 
     def _answer(self, status: int, sentence: str) -> None:
-        body = json.dumps({"code": status, "message": sentence, "data": None, "request_id": ""})
+        body = _uniform(status, sentence)
         head = f"HTTP/1.1 {status} Refused\r\nContent-Type: application/json\r\n"
         head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        self.transport.write((head + body).encode())
+        self.transport.write(head.encode() + body)
         self.transport.close()
 
 
@@ -278,9 +317,13 @@ class Socket(WebSocketsSansIOProtocol):
 
 async def refuse_websocket(receive: Receive, send: Send, status: int, sentence: str) -> None:
     """Answer a WebSocket handshake with an HTTP status and one sentence."""
-    answer = {"code": status, "message": sentence, "data": None, "request_id": ""}
-    body = json.dumps(answer).encode()
+    body = _uniform(status, sentence)
     await receive()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body})
+
+
+def _uniform(status: int, sentence: str) -> bytes:
+    answer = {"code": status, "message": sentence, "data": None, "request_id": ""}
+    return json.dumps(answer).encode()

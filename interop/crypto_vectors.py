@@ -136,7 +136,7 @@ def client_inputs(name: str) -> ClientInputs:
 def server_inputs(name: str) -> ServerInputs:
     """Return the fixed random inputs of a server's connection."""
     return ServerInputs(
-        named_id(f"{name} server id", 5),
+        named_id(f"{name} server id", 0),
         material(f"{name} server random"),
         material(f"{name} server x25519"),
     )
@@ -271,7 +271,7 @@ def protected() -> list[Vector]:
         ("stream", 2**32 + 7, Flag.ACK, 2**32 + 1, [Stream(0, 0, b"hello", fin=True)]),
         ("message-and-datagram", 2**40, Flag.FEC, 0, [Message(9, b"m"), Datagram(b"d")]),
         ("key-phase-1", 77, Flag.URG, 0, [Ping()]),
-        ("close", 2**61, Flag.FIN | Flag.ACK, 5, [Close(0, "bye", application=True)]),
+        ("close", 2**61, Flag.FIN | Flag.ACK, 5, [Close(0, b"bye", application=True)]),
     ]
     rows: list[Vector] = []
     for suite in crypto.Suite:
@@ -382,9 +382,12 @@ def version_negotiations() -> list[Vector]:
 
     cases = [
         ("version-1-syn", old_syn, answer),
+        ("version-1-syn-of-any-length", old_syn[:30] + b"\xff\xff" + b"payload", answer),
         ("version-1-data", old_syn[:5] + b"\x00" + old_syn[6:], None),
+        ("version-1-data-of-1200", other(1, 1200), None),
         ("version-3-of-1200", other(3, 1200), answer),
         ("version-255-of-1400", other(255, 1400), answer),
+        ("version-3-of-any-length", other(3, 1200)[:30] + bytes(1170), answer),
         ("version-3-of-1199", other(3, 1199), None),
         ("version-0-of-1200", other(0, 1200), None),
     ]

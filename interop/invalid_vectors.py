@@ -89,6 +89,15 @@ def hellos() -> list[Vector]:
             _syn(good[: two + 73] + b"\xff\xff" + good[two + 75 :]),
             Drop.HELLO_MALFORMED,
         ),
+        ("ack-is-not-zero", "4.2", _syn(good, ack=1), Drop.HELLO_MALFORMED),
+        (
+            "name-is-not-utf-8",
+            "4.2",
+            _syn(replace(hello, server_name="nn").encode().replace(b"\x02nn", b"\x02\xc3\x28")),
+            Drop.HELLO_MALFORMED,
+        ),
+        ("cookie", "4.2", _syn(replace(hello, cookie=b"c").encode()), Drop.HELLO_MALFORMED),
+        ("ticket", "4.2", _syn(replace(hello, ticket=b"t").encode()), Drop.HELLO_MALFORMED),
         (
             "parameter-twice",
             "4.1",
@@ -285,7 +294,7 @@ def violations() -> list[Vector]:
         ("message-too-large", "5.5", Code.MESSAGE_LIMIT, [part(0, 1001, 0, b"x")]),
         ("part-beyond-its-message", "5.5", Code.MESSAGE_LIMIT, [part(0, 10, 5, b"123456")]),
         ("size-changes", "5.5", Code.MESSAGE_LIMIT, [part(0, 10, 0, b"1"), part(0, 11, 1, b"2")]),
-        ("id-too-far-ahead", "5.5", Code.MESSAGE_LIMIT, [Message(65537, b"")]),
+        ("id-too-far-ahead", "5.5", Code.MESSAGE_LIMIT, [Message(65536, b"")]),
         (
             "messages-beyond-the-limit",
             "5.5",

@@ -386,7 +386,10 @@ class LocalSessionService:
                 f"metadata has {len(metadata)} entries, at most "
                 f"{self._config.max_metadata_entries} are allowed"
             )
-        size = sum(len(k.encode()) + len(v.encode()) for k, v in metadata.items())
+        size = sum(
+            len(_utf8("a metadata key", k)) + len(_utf8("a metadata value", v))
+            for k, v in metadata.items()
+        )
         if size > self._config.max_metadata_bytes:
             raise InvalidArgument(
                 f"metadata has {size} bytes, at most {self._config.max_metadata_bytes} are allowed"
@@ -418,6 +421,14 @@ def _text(name: str, value: str, *, required: bool = False) -> None:
         raise InvalidArgument(f"{name} is missing")
     if len(value) > _MAX_TEXT:
         raise InvalidArgument(f"{name} has {len(value)} characters, at most {_MAX_TEXT}")
+    _utf8(name, value)
+
+
+def _utf8(name: str, value: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"{name} has half a surrogate pair: send whole characters") from None
 
 
 def _port(port: int) -> None:

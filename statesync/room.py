@@ -133,8 +133,17 @@ class Room:
         size_bytes: int,
     ) -> Append:
         """Give the operation its version and apply it; return what the store must keep."""
-        operation = replace(
-            operation,
+        # Spelt out: this is the hot path, and `replace` costs four times as much.
+        operation = Operation(
+            doc_id=operation.doc_id,
+            client_id=operation.client_id,
+            client_seq=operation.client_seq,
+            type=operation.type,
+            target=operation.target,
+            payload=operation.payload,
+            base_version=operation.base_version,
+            stamp=operation.stamp,
+            fencing_token=operation.fencing_token,
             id=str(ids()),
             version=self.replica.version + 1,
             status=plan.status,

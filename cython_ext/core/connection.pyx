@@ -5,27 +5,24 @@ that take or give bytes, and never wait. Nothing here computes what another modu
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from cython_ext.core.conn cimport (
     EVENT_ALL_ACKED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_DATAGRAMS, EVENT_MESSAGES,
-    EVENT_MESSAGE_SPACE, EVENT_STREAMS_ALLOWED, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOCAL_CLOSE, LOCAL_ERROR, OPEN,
-    OWES_MAX_MESSAGE_DATA, OWES_PING, QUEUE_READIES, conn_all_acked, conn_clear,
+    EVENT_MESSAGE_SPACE, EVENT_STREAMS_ALLOWED, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOCAL_CLOSE,     OWES_MAX_MESSAGE_DATA, OWES_PING, QUEUE_READIES, conn_all_acked, conn_clear,
     conn_credit_consumed, conn_enter_closing, conn_may_send, conn_open_stream, pop_stream,
-    stream_forget_if_ended, stream_notify, stream_owes, stream_wants_to_send,
+    stream_forget_if_ended, stream_owes, stream_wants_to_send,
 )
 from cython_ext.core.inbox cimport inbox_first_length, inbox_pop, inbox_push
 from cython_ext.core.messages cimport outgoing_add
-from cython_ext.core.pacer cimport Pacer
 from cython_ext.core.recovery cimport (
     recovery_on_loss_timer, recovery_on_probe_timer, recovery_probe_timeout_ns, recovery_timer_ns,
 )
 from cython_ext.core.send_buffer cimport buffer_append
 from cython_ext.core.state cimport (
-    CLOSED, CLOSING, DRAINING, ESTABLISHED, EXPIRE, FINISH, FINISHED_SENT, HELLO_SENT, NO_RECEIVE, NO_SEND,
-    READ_RESET, RECEIVING, RESET, RESET_READ, RESET_RECEIVED, SENDING, SIZE_KNOWN, TIME_OUT,
+    CLOSED, CLOSING, DRAINING, EXPIRE, FINISH, NO_RECEIVE,     READ_RESET, RECEIVING, RESET, RESET_READ, RESET_RECEIVED, SENDING, SIZE_KNOWN, TIME_OUT,
     advance_connection, advance_receive, advance_send,
 )
 from cython_ext.core.stream cimport (
@@ -135,21 +132,22 @@ cdef class Connection:
     def stream_write(self, stream_id: int, data: object, at: int = 0) -> int:
         """Take bytes of *data* from place *at* on; return how many, 0 when the buffer is full.
 
-        After a 0, STREAM_SPACE tells when to go on. Returns -1 when the stream takes no more data at all.
+        While there is any room, up to `send_buffer_bytes` are taken whole: what is buffered stays below twice
+        that. After a 0, STREAM_SPACE tells when to go on. Returns -1 when the stream takes no more data at all.
         """
         cdef Stream* s = table_find(&self.c.streams, stream_id)
         cdef Py_buffer view
-        cdef uint64_t space, length, start = at
+        cdef uint64_t length, start = at
         if s == NULL or s.send_state != SENDING or self.c.state >= CLOSING:
             return -1
-        length = s.out.end - s.out.base
-        space = self.c.params.send_buffer_bytes - length if length < self.c.params.send_buffer_bytes else 0
+        if s.out.end - s.out.base >= self.c.params.send_buffer_bytes:
+            s.wants_space = True
+            return 0
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             length = <uint64_t> view.len - start if <uint64_t> view.len > start else 0
-            if length > space:
-                length = space
-                s.wants_space = True
+            if length > self.c.params.send_buffer_bytes:
+                length = self.c.params.send_buffer_bytes
             if length:
                 if not buffer_append(&s.out, <const uint8_t*> view.buf + start, length):
                     raise MemoryError
@@ -407,6 +405,11 @@ cdef class Connection:
     def cause(self) -> CloseCause:
         """Why the connection ended; OPEN while it has not."""
         return CloseCause(self.c.cause)
+
+    @property
+    def version_refused(self) -> bool:
+        """Whether something at the server's address said that it speaks other versions."""
+        return self.c.version_refused
 
     @property
     def close_frame(self) -> tuple[int, bool, bytes]:

@@ -5,8 +5,8 @@ largest (round-trip sample), end (losses, controller). The header's ack goes thr
 without largest: it neither samples nor lets older packets be lost.
 """
 
-from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cython_ext.core.controller cimport controller_clear, controller_init
@@ -329,12 +329,12 @@ cdef int64_t recovery_probe_timeout_ns(const Recovery* r) noexcept nogil:
     """Return the probe timeout with its back-off, capped as section 7 says."""
     cdef int64_t timeout = rtt_probe_timeout_ns(&r.rtt, r.max_ack_delay_ns)
     cdef int64_t cap = 3 * r.rtt.smoothed_ns
-    cdef uint32_t n
+    cdef uint32_t _n
     if cap < r.probe_cap_ns:
         cap = r.probe_cap_ns
     if cap < timeout:
         cap = timeout
-    for n in range(r.probe_count if r.probe_count < 16 else 16):
+    for _n in range(r.probe_count if r.probe_count < 16 else 16):
         timeout *= 2
         if timeout >= cap:
             return cap

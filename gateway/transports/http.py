@@ -16,7 +16,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from gateway.close_codes import CloseCode
-from gateway.transport import Accept, DoorSettings, Limits, PeerGone
+from gateway.limits import Limits
+from gateway.transport import Accept, DoorSettings, PeerGone
 from gateway.web import ABORT_KEY, WebDoor
 
 EVENTS_PATH = "/api/v1/events"

@@ -11,7 +11,8 @@ import quantum
 from gateway.close_codes import CloseCode
 from gateway.codec import DecodeError, FrameDecoder, frame
 from gateway.errors import Code
-from gateway.transport import Accept, ConnectionGate, DoorSettings, Limits, PeerGone
+from gateway.limits import Limits
+from gateway.transport import Accept, ConnectionGate, DoorSettings, PeerGone
 
 _READ_BYTES = 256 << 10
 

@@ -72,8 +72,9 @@ class Client(Connection):
         self._finished_keys: crypto.PacketKeys | None = None
         self._finished_payload = b""
 
-    def connect(self, now_ns: int) -> None:
-        """Start the handshake."""
+    def connect(self, now_ns: int, server: object = None) -> None:
+        """Start the handshake; *server* is the source of the datagrams that count, None for any."""
+        self.source = server
         self._move(Trigger.SEND_HELLO)
         self._handshake_deadline_ns = now_ns + self.config.handshake_timeout_ns
         self._send_hello(now_ns)
@@ -172,7 +173,7 @@ class Client(Connection):
             raise DropError(Drop.HELLO_MALFORMED)
         suite = crypto.Suite(clear.suite)
         shared = crypto.x25519_shared(self.inputs.x25519_private, clear.public_key)
-        # = 3.2: An endpoint MUST end the handshake when the X25519 shared secret is all zero.
+        # = 3.2: An endpoint MUST drop a hello whose X25519 key leads to a shared secret of
         if shared is None:
             raise DropError(Drop.SHARED_SECRET)
         schedule = crypto.KeySchedule(shared)

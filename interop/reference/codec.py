@@ -75,7 +75,7 @@ def kind_of(flags: int) -> Kind | None:
 
 @dataclass(frozen=True)
 class Header:
-    """The 32 bytes in the clear. ``length`` counts the bytes after them."""
+    """The 32 bytes in the clear. In version 2 ``length`` counts all bytes after them."""
 
     flags: int
     connection_id: bytes
@@ -99,16 +99,16 @@ class Header:
 
 def decode_header(datagram: bytes) -> Header:
     """Read the header of a datagram, applying the drop rules of sections 2.1 and 2.2."""
-    # = 2.1: A receiver MUST drop a datagram that is shorter than 32 bytes, has another magic,
+    # = 2.1: A receiver MUST drop a datagram that is shorter than 32 bytes or has another magic,
     if len(datagram) < HEADER_BYTES:
         raise DropError(Drop.TOO_SHORT)
     magic, version, flags, connection_id, sequence, ack, length = _HEADER.unpack_from(datagram)
     if magic != MAGIC:
         raise DropError(Drop.MAGIC)
-    # = 2.1: or whose length field differs from the datagram's size minus 32.
-    if length != len(datagram) - HEADER_BYTES:
-        raise DropError(Drop.LENGTH)
     if version == VERSION:
+        # = 2.1: and a version 2 packet whose length field differs from the datagram's size
+        if length != len(datagram) - HEADER_BYTES:
+            raise DropError(Drop.LENGTH)
         # = 2.1: A receiver MUST drop a version 2 packet whose connection id is all zero.
         if connection_id == ZERO_ID:
             raise DropError(Drop.ZERO_ID)

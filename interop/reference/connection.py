@@ -24,6 +24,7 @@ from interop.reference.codec import (
 from interop.reference.errors import Code, Drop, DropError, ViolationError
 from interop.reference.events import Closed, DatagramReceived, Event
 from interop.reference.frames import (
+    REASON_BYTES_MAX,
     Ack,
     Close,
     Datagram,
@@ -92,6 +93,7 @@ class Connection:
         self.config = config
         self.own_id = own_id
         self.peer_id = b""
+        self.source: object = None
         self.state = State.IDLE
         self.counters: Counter[str] = Counter()
         self.recovery = Recovery(config.window_packets)
@@ -120,10 +122,13 @@ class Connection:
     # --- the world
 
     def handle_datagram(self, data: bytes, now_ns: int, source: object = None) -> None:
-        """Take one UDP payload that came from *source*."""
+        """Take one UDP payload that came from *source*; None when there is but one path."""
         self.handle_timeout(now_ns)
         try:
             header = decode_header(data)
+            # = 6.6: Packets of a connection that come from another address than its hello are
+            if None not in (source, self.source) and source != self.source:
+                raise DropError(Drop.ADDRESS)
             self._handle_packet(header, data, now_ns, source)
         except DropError as dropped:
             self.counters[dropped.reason] += 1
@@ -188,7 +193,8 @@ class Connection:
     def close(self, now_ns: int, code: int = 0, reason: str = "", application: bool = True) -> None:
         """End the connection at once; wait for `is_flushed` first to lose nothing."""
         if self.state in (State.FINISHED_SENT, State.ESTABLISHED):
-            self._close = Close(code, reason, application)
+            text = reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore")
+            self._close = Close(code, text.encode(), application)
             self._close_due = True
             self._move(Trigger.SEND_CLOSE)
             self._start_end(now_ns)
@@ -309,7 +315,7 @@ class Connection:
             self._move(Trigger.RECEIVE_CLOSE)
             self._start_end(now_ns)
             return
-        # = 6.3: answers packets with CLOSE again, with halving frequency.
+        # = 6.3: answers the first, second, fourth, eighth ... packet that opens with CLOSE again.
         self._packets_while_closing += 1
         count = self._packets_while_closing
         self._close_due = self._close_due or count & (count - 1) == 0
@@ -350,8 +356,8 @@ class Connection:
             case Close():
                 self._move(Trigger.RECEIVE_CLOSE)
                 self._start_end(now_ns)
-                closed = Closed(frame.code, frame.reason, frame.application, remote=True)
-                self._events.append(closed)
+                reason = frame.reason.decode(errors="replace")
+                self._events.append(Closed(frame.code, reason, frame.application, remote=True))
 
     def _handle_done(self, frame: Done) -> None:
         raise NotImplementedError
@@ -441,7 +447,7 @@ class Connection:
         datagram = header + self.phases.seal(number, header, plaintext)
         eliciting = any(is_ack_eliciting(frame) for frame in frames)
         self.recovery.handle_sent(
-            SentPacket(number, now_ns, len(datagram), eliciting, self.phases.send_phase, frames)
+            SentPacket(number, now_ns, len(datagram), eliciting, self.phases.phase, frames)
         )
         if eliciting and not self._sent_since_opened:
             self._idle_since_ns, self._sent_since_opened = now_ns, True

@@ -17,6 +17,7 @@ class Drop(StrEnum):
     ZERO_ID = "zero_id"
     FLAGS = "flags"
     UNKNOWN_ID = "unknown_id"
+    ADDRESS = "address"
     ROLE = "role"
     STATE = "state"
     RETRY = "retry"

@@ -205,17 +205,16 @@ class Done:
 
 @dataclass(frozen=True)
 class Close:
-    """CLOSE by the transport, or by the application."""
+    """CLOSE by the transport, or by the application; nobody checks that ``reason`` is UTF-8."""
 
     code: int
-    reason: str = ""
+    reason: bytes = b""
     application: bool = False
 
     def encode(self) -> bytes:
-        """Return the bytes; the reason is cut to 256 bytes between characters."""
-        reason = self.reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore").encode()
+        """Return the bytes."""
         kind = b"\x32" if self.application else b"\x31"
-        return kind + _varints(self.code, len(reason)) + reason
+        return kind + _varints(self.code, len(self.reason)) + self.reason
 
 
 Frame = (
@@ -256,7 +255,7 @@ def decode_frames(plaintext: bytes) -> list[Frame]:
     while reader.remaining:
         try:
             frames.append(_decode_frame(reader))
-        except (TruncatedError, UnicodeDecodeError) as error:
+        except TruncatedError as error:
             raise ViolationError(Code.FRAME_ENCODING, "a frame does not parse") from error
     return frames
 
@@ -305,7 +304,7 @@ def _decode_frame(reader: Reader) -> Frame:
             code, length = varint(), varint()
             if length > REASON_BYTES_MAX:
                 raise TruncatedError
-            return Close(code, reader.take(length).decode(), application=kind == 0x32)
+            return Close(code, reader.take(length), application=kind == 0x32)
         case _:
             # = 5: An unknown type or a frame that does not parse closes with FRAME_ENCODING.
             raise TruncatedError

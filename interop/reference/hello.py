@@ -15,6 +15,7 @@ from interop.reference.codec import (
     ZERO_ID,
     Reader,
     TruncatedError,
+    decode_header,
     encode_varint,
 )
 from interop.reference.errors import Drop, DropError
@@ -67,7 +68,7 @@ def decode_parameters(data: bytes) -> Parameters:
                 raise TruncatedError
     except TruncatedError as error:
         raise DropError(Drop.HELLO_MALFORMED) from error
-    # = 4.1: Unknown ids are ignored.
+    # = 4.1: Unknown ids are ignored, if well-formed.
     known = {names[number]: value for number, value in values.items() if number in names}
     parameters = Parameters(**known)
     if parameters.max_datagram_bytes < 1200 or parameters.max_ack_delay_us > 1 << 24:
@@ -143,6 +144,9 @@ def accept_client_hello(datagram: bytes, pin: bytes, suites: tuple[int, ...]) ->
         raise DropError(Drop.HELLO_MAC)
     # = 4.2: A server MUST drop a client hello that is malformed, has non-zero padding, names
     hello = decode_client_hello(datagram[HEADER_BYTES:-MAC_BYTES])
+    # = 4.2: and an ack other than 0 are malformed.
+    if decode_header(datagram).ack:
+        raise DropError(Drop.HELLO_MALFORMED)
     decode_parameters(hello.parameters)
     if hello.key_id != crypto.key_id(pin):
         raise DropError(Drop.HELLO_KEY_ID)

@@ -9,7 +9,7 @@ from interop.reference.frames import Frame, MaxMessageData, Message, MessagePart
 from interop.reference.hello import Parameters
 from interop.reference.ranges import Ranges
 
-DISTANCE_MAX = 65536
+DISTANCE_END = 65536
 
 
 class Outgoing:
@@ -99,8 +99,8 @@ class Messages:
         """
         lowest = min(self.outgoing, default=0)
         for message_id, out in sorted(self.outgoing.items()):
-            # = 5.5: A sender keeps within that distance of its lowest unacknowledged message.
-            if message_id - lowest > DISTANCE_MAX:
+            # = 5.5: A sender keeps below that distance from its lowest unacknowledged message.
+            if message_id - lowest >= DISTANCE_END:
                 return None
             # = 5.5: the sum of (size + 1) over all messages of which anything was sent
             cost = 0 if out.is_counted else len(out.data) + 1
@@ -160,7 +160,8 @@ class Messages:
         return MessagePart(message_id, len(out.data), low, out.data[low : low + count])
 
     def _handle(self, message_id: int, total: int, offset: int, data: bytes) -> None:
-        if message_id - self.lowest_missing > DISTANCE_MAX:
+        # = 5.5: for an id that is 65,536 or more above the lowest one it misses.
+        if message_id - self.lowest_missing >= DISTANCE_END:
             raise ViolationError(Code.MESSAGE_LIMIT, "message ids run too far ahead")
         # = 5.5: A receiver MUST deliver each message at most once.
         if message_id < self.lowest_missing or message_id in self.delivered:

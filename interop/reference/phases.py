@@ -8,14 +8,13 @@ UNOPENED_MAX = {Suite.AES_256_GCM: 2**52, Suite.CHACHA20_POLY1305: 2**36}
 
 
 class KeyPhases:
-    """Traffic keys of both directions; the phase of each counts from 0."""
+    """Traffic keys of both directions, which are always in one phase; phases count from 0."""
 
     def __init__(self, send: PacketKeys, receive: PacketKeys, update_after_packets: int) -> None:
         self.send = send
         self.receive = receive
         self.previous: PacketKeys | None = None
-        self.send_phase = 0
-        self.receive_phase = 0
+        self.phase = 0
         self.update_after_packets = update_after_packets
         self.sealed = 0
         self.unopened = 0
@@ -27,7 +26,7 @@ class KeyPhases:
     @property
     def flag(self) -> int:
         """The flag of packets sealed now."""
-        return Flag.URG if self.send_phase & 1 else 0
+        return Flag.URG if self.phase & 1 else 0
 
     def seal(self, number: int, header: bytes, plaintext: bytes) -> bytes:
         """Seal a packet under the present keys."""
@@ -41,15 +40,15 @@ class KeyPhases:
 
     def update(self) -> bool:
         """Start a key update; False when the specification does not allow one now."""
-        # = 4.7: It does so only when a packet that it sealed in the present phase
-        if not self._acked_in_phase or self.send_phase != self.receive_phase:
+        # = 4.7: was acknowledged and a packet of the peer's in that phase was opened.
+        if not self._acked_in_phase or self._largest is None:
             return False
-        self._advance_send()
+        self._advance()
         return True
 
     def handle_acked(self, phase: int) -> None:
         """Record that a packet sealed in *phase* was acknowledged."""
-        if phase == self.send_phase:
+        if phase == self.phase:
             self._acked_in_phase = True
 
     @property
@@ -73,8 +72,8 @@ class KeyPhases:
     ) -> bytes | None:
         """Open a packet with the keys of the phase it can belong to, or return None.
 
-        *keep_until_ns* is until when the present receive keys are kept if this packet ends
-        their phase.
+        *keep_until_ns* is until when the previous receive keys are kept if this packet is the
+        first one of its phase.
         """
         plaintext = self._open(flags, number, header, sealed, keep_until_ns)
         if plaintext is None:
@@ -84,36 +83,35 @@ class KeyPhases:
     def _open(
         self, flags: int, number: int, header: bytes, sealed: bytes, keep_until_ns: float
     ) -> bytes | None:
-        if bool(flags & Flag.URG) == bool(self.receive_phase & 1):
+        if bool(flags & Flag.URG) == bool(self.phase & 1):
             plaintext = self.receive.open(number, header, sealed)
             if plaintext is not None:
-                self._note(number)
+                self._note(number, keep_until_ns)
             return plaintext
+        # = 4.7: for packets with the old flag and numbers below the lowest of the new phase.
+        if self.previous is not None and (self._lowest is None or number < self._lowest):
+            return self.previous.open(number, header, sealed)
         # = 4.7: A receiver that sees the toggled flag on a packet with a number above all those
         if self._largest is None or number > self._largest:
-            following = self.receive.next()
-            plaintext = following.open(number, header, sealed)
+            plaintext = self.receive.next().open(number, header, sealed)
             if plaintext is not None:
-                self.previous, self.receive = self.receive, following
-                self.previous_until_ns = keep_until_ns
-                self.receive_phase += 1
-                self._lowest = self._largest = None
-                self._note(number)
                 # = 4.7: if the packet opens, both its directions
-                if self.send_phase < self.receive_phase:
-                    self._advance_send()
+                self._advance()
+                self._note(number, keep_until_ns)
             return plaintext
-        # = 4.7: for packets with the old flag and lower numbers.
-        if self.previous is not None and self._lowest is not None and number < self._lowest:
-            return self.previous.open(number, header, sealed)
         return None
 
-    def _note(self, number: int) -> None:
+    def _note(self, number: int, keep_until_ns: float) -> None:
+        """Record a number opened in the present phase; the first one starts the old keys' end."""
+        if self._lowest is None and self.previous is not None:
+            self.previous_until_ns = keep_until_ns
         self._lowest = number if self._lowest is None else min(self._lowest, number)
         self._largest = number if self._largest is None else max(self._largest, number)
 
-    def _advance_send(self) -> None:
-        self.send = self.send.next()
-        self.send_phase += 1
+    def _advance(self) -> None:
+        self.previous, self.previous_until_ns = self.receive, None
+        self.send, self.receive = self.send.next(), self.receive.next()
+        self.phase += 1
         self.sealed = 0
         self._acked_in_phase = False
+        self._lowest = self._largest = None

@@ -163,7 +163,7 @@ class Recovery:
         if self.last_eliciting_ns is None or not self.bytes_in_flight:
             return None
         base = self.probe_timeout()
-        # = 7: the back-off capped at the larger of 3 x smoothed and idle time-out / 64.
+        # = 7: the result is at most the largest of one undoubled probe timeout, 3 x smoothed and
         cap = max(base, 3 * self.rtt.smoothed, (self.idle_ns or 0) / 64)
         return self.last_eliciting_ns + min(base * 2.0 ** min(self.expiries, 60), cap)
 

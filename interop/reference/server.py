@@ -55,7 +55,6 @@ class Server(Connection):
         self.seed = seed
         self.pin = crypto.ed25519_public(seed)
         self.inputs = inputs
-        self.source: object = None
         self._hello_text = b""
         self._clear = b""
         self._sealed = b""
@@ -96,22 +95,21 @@ class Server(Connection):
         if self.state is State.IDLE:
             self._answer_first(header, data, now_ns, source)
             return
-        if self.state is not State.HELLO_ANSWERED:
-            raise DropError(Drop.HELLO_REPEATED)  # the handshake keys are forgotten
-        if header.connection_id != self.peer_id or source != self.source:
+        if header.connection_id != self.peer_id:
             raise DropError(Drop.UNKNOWN_ID)
+        # = 4.2: once it verified the client's Finished it drops every hello of that client id.
+        if self.state is not State.HELLO_ANSWERED:
+            raise DropError(Drop.HELLO_REPEATED)
         accept_client_hello(data, self.pin, self.config.suites)
-        # = 4.2: answers an equal payload (mac1 aside) with SYN+ACK again, and drops any other.
+        # = 4.2: answers an equal payload (mac1 aside) with SYN+ACK again, and drops any other;
         if data[HEADER_BYTES:-MAC_BYTES] != self._hello_text:
             raise DropError(Drop.HELLO_DIFFERS)
-        number = self._packet_number(header)
-        self.replay.commit(number)
-        self._send_server_hello(number)
+        self._send_server_hello(header.sequence)
 
     def _answer_first(self, header: Header, data: bytes, now_ns: int, source: object) -> None:
         hello = accept_client_hello(data, self.pin, self.config.suites)
         shared = crypto.x25519_shared(self.inputs.x25519_private, hello.public_key)
-        # = 3.2: An endpoint MUST end the handshake when the X25519 shared secret is all zero.
+        # = 3.2: An endpoint MUST drop a hello whose X25519 key leads to a shared secret of
         if shared is None:
             raise DropError(Drop.SHARED_SECRET)
         self.source = source
@@ -142,13 +140,12 @@ class Server(Connection):
             crypto.PacketKeys(suite, c_ap),
             self.config.update_after_packets,
         )
-        number = self._packet_number(header)
-        self.replay.commit(number)
         self._move(Trigger.ANSWER_HELLO)
         self._handshake_deadline_ns = now_ns + self.config.handshake_timeout_ns
-        self._send_server_hello(number)
+        self._send_server_hello(header.sequence)
 
     def _send_server_hello(self, answered: int) -> None:
+        # = 2.5: Client hellos, which are answered again when they repeat, stay outside the window
         assert self._server_keys is not None
         number = self.recovery.take_number()
         length = len(self._clear) + len(self._sealed) + 16

@@ -76,15 +76,12 @@ _SERVER_UP = "ESTABLISHED (server: Finished verified; client: DONE received)"
 _CLOSE_SENT = "CLOSING (CLOSE sent)"
 _DRAINING = "DRAINING (CLOSE or a stateless reset received)"
 _HANDSHAKE = (
-    "Before the handshake is complete a handshake time-out (10 s by default) applies instead."
+    "Until ESTABLISHED a handshake time-out (10 s by default) ends the connection in silence."
 )
 _IDLE = "for that long moves to CLOSED in silence."
 _ENDS = "After it sent CLOSE an endpoint is CLOSING for three probe timeouts"
 _DRAINS = "is DRAINING for three probe timeouts, and sends nothing more."
-_SENDERS = (
-    "Protected packets are sent by the client from FINISHED_SENT on, by the server from "
-    "ESTABLISHED on."
-)
+_SILENCE = "A connection that is closed before it may send protected packets ends in silence."
 
 CONNECTION = (
     Row(State.IDLE, Trigger.SEND_HELLO, State.HELLO_SENT, _STATES, _SENT),
@@ -105,9 +102,9 @@ CONNECTION = (
     Row(State.ESTABLISHED, Trigger.IDLE_TIMEOUT, State.CLOSED, "6.2", _IDLE),
     Row(State.CLOSING, Trigger.PERIOD_OVER, State.CLOSED, _CLOSING, _ENDS),
     Row(State.DRAINING, Trigger.PERIOD_OVER, State.CLOSED, _CLOSING, _DRAINS),
-    Row(State.IDLE, Trigger.ABANDON, State.CLOSED, _STATES, _SENDERS),
-    Row(State.HELLO_SENT, Trigger.ABANDON, State.CLOSED, _STATES, _SENDERS),
-    Row(State.HELLO_ANSWERED, Trigger.ABANDON, State.CLOSED, _STATES, _SENDERS),
+    Row(State.IDLE, Trigger.ABANDON, State.CLOSED, _CLOSING, _SILENCE),
+    Row(State.HELLO_SENT, Trigger.ABANDON, State.CLOSED, _CLOSING, _SILENCE),
+    Row(State.HELLO_ANSWERED, Trigger.ABANDON, State.CLOSED, _CLOSING, _SILENCE),
 )
 
 _FIN = "bit 01 is FIN"

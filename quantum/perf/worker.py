@@ -13,13 +13,14 @@ import signal
 import sys
 from typing import Any
 
+from quantum.errors import QuantumError
 from quantum.perf.measures import MEASURES, Outcome, answer
 from quantum.perf.peer import ContentError, Line, Offer, Peer
 from quantum.perf.peers import load_peer
 
 RUN_TIMEOUT_S = 60.0
 # What a run may end with that is a result of the measurement, not a fault of this program.
-FAILURES = (ContentError, OSError, EOFError, TimeoutError)
+FAILURES = (ContentError, QuantumError, OSError, EOFError, TimeoutError)
 
 
 async def serve(peer: Peer) -> None:

@@ -11,7 +11,8 @@ import pytest
 import quantum
 from gateway import transports
 from gateway.close_codes import CloseCode
-from gateway.transport import DoorSettings, Limits, Peer, PeerGone, Transport
+from gateway.limits import Limits
+from gateway.transport import DoorSettings, Peer, PeerGone, Transport
 from gateway.transports import TRANSPORTS
 from gateway.web import WebDoor
 from tests.support.dialers import Dialed, Ended, Refused, dial

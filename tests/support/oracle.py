@@ -77,5 +77,5 @@ def pair(
 ) -> Pair:
     left, right = client(client_config), server(server_config)
     link = VirtualLink(left, right, path or Path(), seed)
-    left.connect(link.now_ns)
+    left.connect(link.now_ns, "right")
     return Pair(left, right, link, [], [])

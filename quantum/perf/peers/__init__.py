@@ -6,6 +6,7 @@ from typing import cast
 from quantum.perf.peer import Peer
 
 PEERS = {
+    "quantum": "quantum.perf.peers.quantum:Quantum",
     "tcp": "quantum.perf.peers.tcp:Tcp",
     "tls": "quantum.perf.peers.tcp:Tls",
     "aioquic": "quantum.perf.peers.quic:Quic",

@@ -58,7 +58,20 @@ def test_a_repeated_hello_is_answered_by_the_same_connection() -> None:
     assert len(server.poll_datagrams(due)) == 2
     assert len(server.connections) == 1
     server.handle_datagram(second, due, "a")
-    assert server.poll_datagrams(due) == []
+    (again,) = server.poll_datagrams(due)
+    assert again[0][26:30] == b"\x00\x00\x00\x02"
+
+
+def test_packets_from_another_address_are_dropped_and_counted() -> None:
+    server = endpoint()
+    (end,) = connected(server, 1).values()
+    end.ping()
+    (packet,) = end.poll_datagrams(NOW_NS)
+    server.handle_datagram(packet, NOW_NS, "elsewhere")
+    (connection,) = server.connections.values()
+    assert connection.counters == {"address": 1}
+    server.handle_datagram(packet, NOW_NS, 0)
+    assert connection.counters == {"address": 1}
 
 
 def test_a_hello_from_another_address_is_another_connection() -> None:
