@@ -325,7 +325,7 @@ class Replay:
                 (
                     "",
                     f"{link.bytes_sent:,} bytes sent, {link.bytes_received:,} received;"
-                    f" {link.packets_retransmitted:,} packets retransmitted;"
+                    f" {link.packets_lost:,} packets lost, {link.bytes_retransmitted:,} bytes again;"
                     f" round trip {author.client.rtt_ns / 1e6:.0f} ms",
                 )
             )

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+_ROOT = Path(__file__).resolve().parents[2]
 _START_S = 30.0
 _STOP_S = 20.0
 
@@ -64,6 +65,8 @@ class GatewayProcess:
             arguments += ["--quantum-port", str(self.port("quantum"))]
         else:
             arguments += ["--no-quantum"]
+        # It must find the package where this process found it, installed or not.
+        path = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -73,7 +76,7 @@ class GatewayProcess:
                 stderr=log,
                 # A Ctrl-C at the terminal is for us, and we then stop it in order.
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
             )
         try:
             async with asyncio.timeout(_START_S):

@@ -144,7 +144,7 @@ def _numbers(sides: list[Side]) -> Table:
             str(side.pending),
             f"{side.rtt_ms:.0f} ms",
             f"{side.way.lost} {'stalls' if is_tcp else 'packets'}",
-            "by TCP" if is_tcp else str(side.link.packets_retransmitted),
+            "by TCP" if is_tcp else f"{side.link.bytes_retransmitted:,} B",
             "-" if is_tcp else str(side.link.packets_recovered),
             str(side.reconnects),
         )
@@ -166,8 +166,8 @@ def summary(verdict: Verdict) -> RenderableType:
         if side.transport == "quantum":
             table.add_row(
                 "",
-                f"{link.packets_lost:,} packets found lost, {link.packets_retransmitted:,} sent"
-                f" again, {link.packets_recovered:,} recovered by repair packets",
+                f"{link.packets_lost:,} of {link.packets_sent:,} packets sent were lost,"
+                f" {link.packets_recovered:,} recovered with {link.bytes_retransmitted:,} bytes",
             )
         table.add_row("", f"{link.bytes_sent:,} bytes sent, {link.bytes_received:,} bytes received")
     if verdict.converged:

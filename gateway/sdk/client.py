@@ -17,6 +17,7 @@ from uuid import uuid4
 from gateway.close_codes import CloseCode, may_reconnect
 from gateway.codecs import load as load_codec
 from gateway.messages import (
+    MAX_MESSAGE_BYTES,
     Body,
     DocumentCreate,
     DocumentDelete,
@@ -87,6 +88,7 @@ class Client:
         self.address = address
         self.client_id = str(uuid4())
         self.config = config or ClientConfig()
+        self.max_message_bytes = MAX_MESSAGE_BYTES
         self.reconnects = 0
         self.resumptions = 0
         self._name = name
@@ -360,22 +362,24 @@ class Client:
 
     async def _establish(self) -> None:
         """Open a door, greet, prove identity, and bring documents and channels up to date."""
-        door = await self._open_door(self.address, self.config.connect_timeout_s)
+        timeout_s = self.config.connect_timeout_s
+        door = await self._open_door(self.address, timeout_s)
         link = Link(door, self._codec, self._on_push, self.config, self._clock)
         link.start()
         try:
-            async with asyncio.timeout(self.config.connect_timeout_s):
-                await self.identity.greet(link, self._name, self.config.connect_timeout_s)
+            async with asyncio.timeout(timeout_s):
+                welcome = await self.identity.greet(link, self._name, timeout_s)
+                self.max_message_bytes = welcome.max_message_bytes or MAX_MESSAGE_BYTES
                 await self._authenticate(link)
                 for document in list(self._documents.values()):
-                    await document.follower.attach(link, self.config.connect_timeout_s)
+                    await document.follower.attach(link, timeout_s)
                 if link.is_over:
                     raise ConnectFailed(str(link.reason))
         except TimeoutError:
             await self._abandon(link)
             raise ConnectFailed(
                 f"the gateway at {self.address.url} opened a connection but did not answer within"
-                f" {self.config.connect_timeout_s:g} s"
+                f" {timeout_s:g} s"
             ) from None
         except BaseException:
             await self._abandon(link)

@@ -4,6 +4,7 @@ The face of `gateway.sdk.follower`: it checks what the caller gives and says err
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -25,6 +26,9 @@ from gateway.sdk.inbox import RemoteOperation
 from gateway.sdk.outbox import Edit
 from gateway.sdk.replica import Patch, TextReplica, TreeReplica
 from statesync.api import OperationType
+
+_HEAD_BYTES = 4096
+"""Room for all that goes around an edit's content."""
 
 
 class Document:
@@ -132,12 +136,15 @@ class Document:
         """Apply (position, deleted, inserted) in order, as one edit; shows at once.
 
         Raises:
-            InvalidCall: a position is outside the text; nothing was changed.
+            InvalidCall: a position is outside the text, or the edit is too large to travel;
+                nothing was changed.
             TooManyPending: await `room` first.
             EditRefused: an earlier edit was refused and the text is being fetched anew.
         """
         self.follower.check_editable()
-        update = self._as_text().patch(patches)
+        replica = self._as_text()
+        self._check_size(sum(32 + len(text.encode(errors="replace")) for _, _, text in patches))
+        update = replica.patch(patches)
         return self.follower.add(self._new(OperationType.TEXT, update))
 
     def apply(
@@ -171,6 +178,7 @@ class Document:
             fence=fence,
         )
         replica.check(submit, [edit.submit for edit in self.pending])
+        self._check_size(len(json.dumps(value, ensure_ascii=False).encode(errors="replace")))
         return self.follower.add(submit)
 
     async def room(self) -> None:
@@ -300,6 +308,13 @@ class Document:
         if isinstance(self.follower.replica, TextReplica):
             return self.follower.replica
         raise InvalidCall(f"{self.name!r} is a {self.type}: use apply and content")
+
+    def _check_size(self, size: int) -> None:
+        limit = self._host.max_message_bytes - _HEAD_BYTES
+        if size > limit:
+            raise InvalidCall(
+                f"this edit has {size:,} bytes and the gateway takes {limit:,}: split it up"
+            )
 
     def _new(self, kind: OperationType, update: bytes = b"") -> Submit:
         return Submit(

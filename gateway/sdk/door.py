@@ -18,10 +18,11 @@ class LinkStats:
     packets_sent: int = 0
     packets_received: int = 0
     packets_lost: int = 0
-    packets_retransmitted: int = 0
     packets_recovered: int = 0
+    """Lost packets whose content was delivered by later ones."""
     bytes_sent: int = 0
     bytes_received: int = 0
+    bytes_retransmitted: int = 0
 
     def __add__(self, other: "LinkStats") -> "LinkStats":
         """Return the sums; the round trip is the later one's, if it has one."""
@@ -30,10 +31,10 @@ class LinkStats:
             self.packets_sent + other.packets_sent,
             self.packets_received + other.packets_received,
             self.packets_lost + other.packets_lost,
-            self.packets_retransmitted + other.packets_retransmitted,
             self.packets_recovered + other.packets_recovered,
             self.bytes_sent + other.bytes_sent,
             self.bytes_received + other.bytes_received,
+            self.bytes_retransmitted + other.bytes_retransmitted,
         )
 
 

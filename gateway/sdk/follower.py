@@ -56,6 +56,7 @@ class Host(Protocol):
 
     client_id: str
     config: ClientConfig
+    max_message_bytes: int
 
     @property
     def link(self) -> Link | None:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import pycrdt
-from statesync.document import Replica as Log
-from statesync.strategies.text import TextContent
 
 from gateway.messages import Operation, Snapshot, Submit
 from gateway.sdk.errors import InvalidCall
 from statesync import api
+from statesync.document import Replica as Log
+from statesync.strategies.text import TextContent
 
 Patch = tuple[int, int, str]
 """At this position (code points), delete this many and insert this text."""

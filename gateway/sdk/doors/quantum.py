@@ -79,10 +79,10 @@ class QuantumDoor:
             seen.packets_sent,
             seen.packets_received,
             seen.packets_lost,
-            seen.packets_retransmitted,
-            getattr(seen, "packets_recovered", 0),
+            seen.packets_recovered,
             seen.bytes_sent,
             seen.bytes_received,
+            seen.bytes_retransmitted,
         )
 
     async def _ended(self) -> DoorClosed:
