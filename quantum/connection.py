@@ -42,6 +42,7 @@ _MESSAGE_SPACE = int(EventKind.MESSAGE_SPACE)
 _STREAMS = int(EventKind.STREAMS_ALLOWED)
 _ACKED = int(EventKind.EVERYTHING_ACKED)
 _CLOSED = int(EventKind.CONNECTION_CLOSED)
+_OURS = frozenset({CloseCause.LOCAL_CLOSE, CloseCause.LOCAL_ERROR})
 _WAITED_FOR = frozenset({_MESSAGES, _DATAGRAMS, _MESSAGE_SPACE})
 
 
@@ -325,6 +326,9 @@ class Connection:
             self._connected.exception()
         if not self._over.done():
             self._over.set_result(None)
+        if self._owned is not None and self.core.cause not in _OURS:
+            # The peer is gone or draining: nobody waits for another word from this socket.
+            self._loop.call_soon(self._owned.close)
 
     def _why(self) -> ConnectionFailed:
         cause = self.core.cause
@@ -332,11 +336,8 @@ class Connection:
         text = raw.decode(errors="replace")
         said = f": {text}" if text else ""
         host, port = self.peer_address
-        if cause == CloseCause.HANDSHAKE_TIMEOUT and self.core.version_refused:
-            return HandshakeError(
-                f"{host}:{port} does not speak version 2 of the protocol: upgrade the older side",
-                remote=True,
-            )
+        if cause == CloseCause.HANDSHAKE_TIMEOUT and text:
+            return HandshakeError(f"{host}:{port} does not speak version 2{said}", remote=True)
         if cause == CloseCause.HANDSHAKE_TIMEOUT:
             return HandshakeError(
                 f"no valid answer from {host}:{port} within {self.config.handshake_timeout:g} s: "

@@ -50,6 +50,7 @@ class UdpEndpoint:
         self._unflushed = 0
         self._is_writing = False
         self._idle: asyncio.Future[None] | None = None
+        self._is_owned = False
         self.is_closed = False
         self._loop.add_reader(self.socket.fileno(), self._on_readable)
         self._loop.add_reader(self.pump.timer_fd, self._on_timer)
@@ -65,6 +66,7 @@ class UdpEndpoint:
         tells how it went."""
         core = self.core.connect(address, pin, Pump.now_ns(), server_name)
         connection = self._adopt(core, owned=self)
+        self._is_owned = True
         self._turn()
         return connection
 
@@ -129,8 +131,15 @@ class UdpEndpoint:
                 connection.handle_events()
             if core.state == ConnectionState.CLOSED:
                 self._connections.pop(core.serial, None)
-        if self._idle is not None and not self._connections and not self._idle.done():
+        if not self._connections:
+            self._on_idle()
+
+    def _on_idle(self) -> None:
+        if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
+        if self._is_owned:
+            # The only connection is over, its CLOSE repeated long enough.
+            self.close()
 
     # life
 

@@ -289,7 +289,9 @@ cdef class Connection:
             inbox_pop(&self.c.messages_in.inbox, <uint8_t*> PyBytes_AS_STRING(message))
             self.c.messages_in.consumed += length + 1
             taken.append(message)
-        if self.c.messages_in.limit - self.c.messages_in.consumed <= self.c.params.max_message_data // 2:
+        # Never less than the largest message, or a sender that has one waits for ever.
+        least = max(self.c.params.max_message_data // 2, self.c.params.max_message_bytes) + 1
+        if self.c.messages_in.limit - self.c.messages_in.consumed < least:
             self.c.owes |= OWES_MAX_MESSAGE_DATA
             self.changed()
         return taken
@@ -405,11 +407,6 @@ cdef class Connection:
     def cause(self) -> CloseCause:
         """Why the connection ended; OPEN while it has not."""
         return CloseCause(self.c.cause)
-
-    @property
-    def version_refused(self) -> bool:
-        """Whether something at the server's address said that it speaks other versions."""
-        return self.c.version_refused
 
     @property
     def close_frame(self) -> tuple[int, bool, bytes]:

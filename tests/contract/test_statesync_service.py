@@ -579,6 +579,27 @@ async def test_a_text_update_that_is_broken_or_unfounded_is_refused(door: Docume
     assert (await door.service.get_document(ANNA, made.id)).text == "xyabc"
 
 
+async def test_a_forged_update_that_spoils_its_replica_costs_nobody_anything(
+    door: Documents,
+) -> None:
+    made = await door.create(kind=DocumentType.TEXT)
+    author, anna, eve = TextContent(client_id=7), Editor(made, "a1"), Editor(made, "b1")
+    for text in ("hello world", "xx", "zz"):
+        update = author.edit(0, 0, text)
+        await door.service.apply(ANNA, anna.edit(OperationType.TEXT, (), update))
+    # Well-formed: an insertion whose parent is a letter.
+    forged = bytes([1, 1, 7, 15, 7, 7, 7, 8, 1, 1, 7, 1, 2, 6])
+    good = anna.edit(OperationType.TEXT, (), author.edit(0, 0, "still "))
+    refused, _ = await asyncio.gather(
+        door.service.apply(BEN, eve.edit(OperationType.TEXT, (), forged)),
+        door.service.apply(ANNA, good),
+        return_exceptions=True,
+    )
+    assert isinstance(refused, InvalidOperation), refused
+    await door.service.apply(ANNA, good)
+    assert (await door.service.get_document(ANNA, made.id)).text == "still zzxxhello world"
+
+
 async def test_text_survives_its_snapshots(door: Documents) -> None:
     made = await door.create(kind=DocumentType.TEXT)
     replica, anna = TextContent(), Editor(made, "a1")

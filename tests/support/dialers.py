@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+import quantum
 from gateway.codec import FrameDecoder, frame
 from tests.support import web
 
@@ -141,7 +142,7 @@ class HttpDial:
 class QuantumDial:
     """One stream on a Quantum connection."""
 
-    def __init__(self, connection: Any, stream: Any) -> None:
+    def __init__(self, connection: quantum.Connection, stream: quantum.Stream) -> None:
         self._connection = connection
         self._stream = stream
         self._decoder = FrameDecoder(1 << 26)
@@ -149,39 +150,42 @@ class QuantumDial:
 
     @classmethod
     async def open(cls, url: str) -> "QuantumDial":
-        import quantum
-
         place = urlsplit(url)
-        pin = place.query.removeprefix("pin=")
         try:
-            connection = await quantum.connect(place.netloc, pin=pin, timeout=5.0)
-            stream = await connection.open_stream()
-            await stream.write(b"")
+            connection = await quantum.connect(
+                place.netloc, pin=place.query.removeprefix("pin="), timeout=5.0
+            )
         except quantum.QuantumError as error:
             raise Refused(str(error)) from None
-        return cls(connection, stream)
+        try:
+            return cls(connection, await connection.open_stream())
+        except quantum.QuantumError as error:
+            await connection.close()
+            raise Refused(str(error)) from None
 
     async def send(self, data: bytes) -> None:
-        import quantum
-
         try:
             await self._stream.write(frame(data))
-        except quantum.QuantumError as error:
-            raise Ended(getattr(error, "code", None)) from None
+        except quantum.QuantumError:
+            raise await self._end() from None
 
     async def receive(self) -> bytes:
-        import quantum
-
         while not self._frames:
             try:
                 data = await self._stream.read(1 << 16)
-            except quantum.QuantumError as error:
-                raise Ended(getattr(error, "code", None)) from None
+            except quantum.QuantumError:
+                data = b""
             if not data:
-                await self._connection.wait_closed()
-                raise Ended(getattr(self._connection, "close_code", None))
+                raise await self._end()
             self._frames += self._decoder.feed(data)
         return self._frames.pop(0)
 
     async def cut(self) -> None:
-        self._connection.abort(0, "")
+        self._connection.abort()
+        await self._connection.close()
+
+    async def _end(self) -> Ended:
+        await self._connection.wait_closed()
+        error = self._connection.error
+        await self._connection.close()
+        return Ended(error.code if isinstance(error, quantum.ConnectionClosed) else None)

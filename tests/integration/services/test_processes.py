@@ -3,11 +3,13 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -20,6 +22,11 @@ from tests.support.services import ANNA, Editor
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[3]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 async def start(
@@ -81,7 +88,12 @@ async def test_documents_survive_a_restart_of_their_process(tmp_path: Path) -> N
         operation = replace(Editor(made, "a1").put("k", value=1), stamp=Stamp())
         answer = await client.apply(ANNA, operation)
         assert answer.durability is Durability.D2
+    environment["QUANTUM_STATESYNC__METRICS_PORT"] = str(free_port())
     async with running("statesync", environment) as address, channel(address) as opened:
+        port = environment["QUANTUM_STATESYNC__METRICS_PORT"]
+        page = await asyncio.to_thread(urlopen, f"http://127.0.0.1:{port}/metrics")
+        with page:
+            assert b'statesync_held{what="open_documents"} 0.0' in page.read()
         snapshot = await GrpcStateSyncClient(opened).get_document(ANNA, made.id)
         assert (snapshot.version, snapshot.content) == (1, {"k": 1})
 

@@ -79,7 +79,9 @@ def play(
     return replica, log, contents
 
 
-@pytest.mark.parametrize("strategy", [LastWriterWins(), Merge(), Manual()], ids=repr)
+@pytest.mark.parametrize(
+    "strategy", [LastWriterWins(), Merge(), Manual()], ids=lambda s: type(s).__name__
+)
 @settings(max_examples=120)
 @given(start=objects, script=scripts)
 def test_replicas_of_one_log_are_equal_and_remember_every_version(

@@ -128,3 +128,15 @@ def test_metrics_are_the_processs_own_and_are_served() -> None:
     assert "app_open 2.0" in text
     assert 'app_wait_seconds_bucket{le="0.5"} 1.0' in text
     assert b'kind="move"' not in second.exposition()[0]
+
+
+def test_plain_numbers_are_read_when_they_are_asked_for() -> None:
+    counts = {"a": 1.0}
+    metrics = Metrics("app")
+    metrics.read("seen", "Seen.", lambda: counts, "what")
+    metrics.read("held", "Held.", lambda: {"x": 5.0}, "what", "gauge")
+    counts["b"] = 2.0
+    text = metrics.exposition()[0].decode()
+    assert 'app_seen_total{what="a"} 1.0' in text
+    assert 'app_seen_total{what="b"} 2.0' in text
+    assert 'app_held{what="x"} 5.0' in text
