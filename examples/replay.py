@@ -324,8 +324,8 @@ class Replay:
             rows.append(
                 (
                     "",
-                    f"{link.bytes_sent:,} bytes sent, {link.bytes_received:,} received;"
-                    f" {link.packets_lost:,} packets lost, {link.bytes_retransmitted:,} bytes again;"
+                    f"{link.bytes_sent:,} bytes sent ({link.bytes_retransmitted:,} of them again),"
+                    f" {link.bytes_received:,} received; {link.packets_lost:,} packets lost;"
                     f" round trip {author.client.rtt_ns / 1e6:.0f} ms",
                 )
             )

@@ -43,6 +43,7 @@ class Typist:
         start = text.find(self.marker)
         if self._to_delete and start >= 0 and end > start + len(self.marker):
             self._to_delete -= 1
+            self._waiting = text[end - 1] + self._waiting  # it will be typed anew
             return end - 1, 1, ""
         self._to_delete = 0
         if roll > 0.98:

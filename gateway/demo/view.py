@@ -114,7 +114,9 @@ def draw(picture: Picture) -> RenderableType:
     head.add_column(justify="right")
     mark = Text("texts are equal", "bold green") if picture.is_equal else Text("texts are apart")
     head.add_row(Text(picture.phase, "bold"), mark)
-    bar = ProgressBar(max(picture.total_s, 0.001), min(picture.elapsed_s, picture.total_s))
+    bar = Table.grid(expand=True)  # alone, a bar would not end its line
+    done_s = min(picture.elapsed_s, picture.total_s)
+    bar.add_row(ProgressBar(max(picture.total_s, 0.001), done_s))
     texts = Table.grid(expand=True)
     for _ in picture.sides:
         texts.add_column(ratio=1)

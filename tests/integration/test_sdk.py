@@ -74,8 +74,7 @@ async def test_a_killed_gateway_keeps_every_acknowledged_edit_and_applies_none_t
         edits = []
         rng = Random(3)
         for _ in range(3):
-            for _ in range(60):
-                edits.append(document.insert(rng.randint(0, len(document.text)), "x"))
+            edits += [document.insert(rng.randint(0, len(document.text)), "x") for _ in range(60)]
             await edits[-rng.randint(1, 50)].durable()
             acknowledged = {edit.client_seq: edit.version for edit in edits if edit.is_durable}
             await gateway.kill()

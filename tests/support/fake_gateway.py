@@ -314,7 +314,9 @@ class FakeGateway:
             return
         refusal = self.refuse(body)
         if refusal is None and body.client_seq != high + 1:
-            refusal = Error("sequence_gap", f"the sequence skipped: send {high + 1} first", retry=True)
+            refusal = Error(
+                "sequence_gap", f"the sequence skipped: send {high + 1} first", retry=True
+            )
         if refusal is not None:
             door.push(Envelope(refusal, id=request))
             return
