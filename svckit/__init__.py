@@ -1,1 +1,1 @@
-"""What every process needs; knows no domain and no transport."""
+"""What every process needs: names, configuration, logs, metrics, life cycle. Knows no domain."""

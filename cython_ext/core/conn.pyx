@@ -10,19 +10,19 @@ from cython_ext.core.recovery cimport SentFrame, recovery_clear, recovery_init
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns
 from cython_ext.core.send_buffer cimport buffer_on_acked, buffer_on_lost
 from cython_ext.core.state cimport (
-    ALL_ACKED, CLOSED, CLOSING, DATA_ACKED, DATA_READ, DATA_SENT, DRAINING, ESTABLISHED,
+    ALL_ACKED, CLOSING, DATA_SENT, ESTABLISHED,
     FINISHED_SENT, NO_RECEIVE, NO_SEND, RECEIVE_CLOSE, RECEIVE_RESET, RECEIVING, RESET_IS_ACKED,
     RESET_SENT, SEND_CLOSE, SENDING, SIZE_KNOWN, advance_connection, advance_send,
 )
 from cython_ext.core.stream cimport (
     OWES_CREDIT, OWES_RESET, OWES_STOP, STREAM_IS_ACKED, STREAM_SERVER, STREAM_UNI,
-    STREAM_WRITABLE, stream_data_end, stream_ended, stream_has_work, table_add, table_clear,
+    STREAM_WRITABLE, stream_ended, table_add, table_clear,
     table_find, table_remove,
 )
 from cython_ext.crypto.keys cimport keys_clear
 from cython_ext.wire.frames cimport (
     FRAME_ACK, FRAME_DONE, FRAME_MAX_DATA, FRAME_MAX_MESSAGE_DATA, FRAME_MAX_STREAM_DATA,
-    FRAME_MAX_STREAMS_BIDI, FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_PING, FRAME_RESET_STREAM,
+    FRAME_MAX_STREAMS_BIDI, FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_RESET_STREAM,
     FRAME_STOP_SENDING, FRAME_STREAM, MAX_ACK_RANGES,
 )
 

@@ -5,27 +5,24 @@ that take or give bytes, and never wait. Nothing here computes what another modu
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from cython_ext.core.conn cimport (
     EVENT_ALL_ACKED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_DATAGRAMS, EVENT_MESSAGES,
-    EVENT_MESSAGE_SPACE, EVENT_STREAMS_ALLOWED, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOCAL_CLOSE, LOCAL_ERROR, OPEN,
-    OWES_MAX_MESSAGE_DATA, OWES_PING, QUEUE_READIES, conn_all_acked, conn_clear,
+    EVENT_MESSAGE_SPACE, EVENT_STREAMS_ALLOWED, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOCAL_CLOSE,     OWES_MAX_MESSAGE_DATA, OWES_PING, QUEUE_READIES, conn_all_acked, conn_clear,
     conn_credit_consumed, conn_enter_closing, conn_may_send, conn_open_stream, pop_stream,
-    stream_forget_if_ended, stream_notify, stream_owes, stream_wants_to_send,
+    stream_forget_if_ended, stream_owes, stream_wants_to_send,
 )
 from cython_ext.core.inbox cimport inbox_first_length, inbox_pop, inbox_push
 from cython_ext.core.messages cimport outgoing_add
-from cython_ext.core.pacer cimport Pacer
 from cython_ext.core.recovery cimport (
     recovery_on_loss_timer, recovery_on_probe_timer, recovery_probe_timeout_ns, recovery_timer_ns,
 )
 from cython_ext.core.send_buffer cimport buffer_append
 from cython_ext.core.state cimport (
-    CLOSED, CLOSING, DRAINING, ESTABLISHED, EXPIRE, FINISH, FINISHED_SENT, HELLO_SENT, NO_RECEIVE, NO_SEND,
-    READ_RESET, RECEIVING, RESET, RESET_READ, RESET_RECEIVED, SENDING, SIZE_KNOWN, TIME_OUT,
+    CLOSED, CLOSING, DRAINING, EXPIRE, FINISH, NO_RECEIVE,     READ_RESET, RECEIVING, RESET, RESET_READ, RESET_RECEIVED, SENDING, SIZE_KNOWN, TIME_OUT,
     advance_connection, advance_receive, advance_send,
 )
 from cython_ext.core.stream cimport (
@@ -115,6 +112,12 @@ cdef class Connection:
     cdef void changed(self):
         self._endpoint.mark_changed(self)
 
+    cdef void forget_if_ended(self, Stream* s):
+        stream_forget_if_ended(self.c, s)
+        if self.c.owes:
+            # The peer may open another stream in its place.
+            self.changed()
+
     # streams
 
     def open_stream(self, bidirectional: bool = True) -> int | None:
@@ -135,21 +138,22 @@ cdef class Connection:
     def stream_write(self, stream_id: int, data: object, at: int = 0) -> int:
         """Take bytes of *data* from place *at* on; return how many, 0 when the buffer is full.
 
-        After a 0, STREAM_SPACE tells when to go on. Returns -1 when the stream takes no more data at all.
+        While there is any room, up to `send_buffer_bytes` are taken whole: what is buffered stays below twice
+        that. After a 0, STREAM_SPACE tells when to go on. Returns -1 when the stream takes no more data at all.
         """
         cdef Stream* s = table_find(&self.c.streams, stream_id)
         cdef Py_buffer view
-        cdef uint64_t space, length, start = at
+        cdef uint64_t length, start = at
         if s == NULL or s.send_state != SENDING or self.c.state >= CLOSING:
             return -1
-        length = s.out.end - s.out.base
-        space = self.c.params.send_buffer_bytes - length if length < self.c.params.send_buffer_bytes else 0
+        if s.out.end - s.out.base >= self.c.params.send_buffer_bytes:
+            s.wants_space = True
+            return 0
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             length = <uint64_t> view.len - start if <uint64_t> view.len > start else 0
-            if length > space:
-                length = space
-                s.wants_space = True
+            if length > self.c.params.send_buffer_bytes:
+                length = self.c.params.send_buffer_bytes
             if length:
                 if not buffer_append(&s.out, <const uint8_t*> view.buf + start, length):
                     raise MemoryError
@@ -216,7 +220,7 @@ cdef class Connection:
         if length == 0:
             if s.receive_state == RESET_RECEIVED or s.receive_state == RESET_READ:
                 advance_receive(&s.receive_state, READ_RESET)
-                stream_forget_if_ended(self.c, s)
+                self.forget_if_ended(s)
                 return None
             if s.final_size == NO_FINAL_SIZE or s.contiguous < s.final_size:
                 return None
@@ -231,7 +235,7 @@ cdef class Connection:
                 self.changed()
             elif self.c.owes:
                 self.changed()
-        stream_forget_if_ended(self.c, s)
+        self.forget_if_ended(s)
         return data
 
     def stream_at_end(self, stream_id: int) -> bool:
@@ -373,7 +377,7 @@ cdef class Connection:
                 events.append((<int> STREAM_SPACE, s.id, 0))
             if told & STREAM_IS_ACKED:
                 events.append((<int> STREAM_DELIVERED, s.id, 0))
-            stream_forget_if_ended(self.c, s)
+            self.forget_if_ended(s)
         if mine & EVENT_MESSAGES:
             events.append((<int> MESSAGES_ARRIVED, 0, 0))
         if mine & EVENT_DATAGRAMS:

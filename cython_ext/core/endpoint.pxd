@@ -7,16 +7,11 @@ from cython_ext.core.conn cimport Conn
 from cython_ext.core.connection cimport Connection
 from cython_ext.core.inbox cimport Inbox
 from cython_ext.core.params cimport Params
+from cython_ext.core.table cimport ConnectionTable
 from cython_ext.wire.header cimport VERDICTS, Header, Verdict
 
 
-cdef struct ConnList:
-    Conn** items
-    uint32_t count
-    uint32_t capacity
-
-
-cdef class Endpoint:
+cdef class Endpoint(ConnectionTable):
     cdef Params params
     cdef object entropy
     cdef bytes seed                     # Ed25519 private seed; None when this endpoint only connects
@@ -28,15 +23,7 @@ cdef class Endpoint:
     cdef dict hellos                    # (address bytes, client id) -> serial, server side
     cdef uint64_t serials
     cdef uint32_t half_open
-    # table by our ids: chained hash
-    cdef Conn** buckets
-    cdef uint32_t bucket_count
-    cdef uint32_t conn_count
-    # lists
-    cdef ConnList touched               # may have something to send
-    cdef uint32_t touched_at            # next of them to poll
-    cdef ConnList ready                 # have events for the application
-    cdef ConnList heap                  # by timer_ns
+    cdef uint32_t clients               # connections that we opened; servers search none for a reset
     cdef Inbox backlog                  # handshake datagrams that wait for the GIL: Address || datagram
     cdef Inbox outbox                   # datagrams of no connection, or of a handshake: Address || datagram
     cdef int64_t answers_refilled_ns    # rate of version negotiations and stateless resets
@@ -51,12 +38,6 @@ cdef class Endpoint:
     cdef Verdict handle_one(self, uint8_t* data, uint32_t length, const Address* peer, uint8_t ecn, int64_t now_ns) noexcept nogil
     cdef Verdict route(self, const Header* header, uint8_t* data, uint32_t length, const Address* peer, uint8_t ecn,
                        int64_t now_ns) noexcept nogil
-    cdef Conn* find(self, const uint8_t* id) noexcept nogil
-    cdef bint insert(self, Conn* c) noexcept nogil
-    cdef void remove(self, Conn* c) noexcept nogil
-    cdef void touch(self, Conn* c) noexcept nogil
-    cdef Conn* next_touched(self) noexcept nogil
-    cdef void settle(self, Conn* c) noexcept nogil
     cdef void handle_timers(self, int64_t now_ns) noexcept nogil
     cdef int64_t next_timer(self) noexcept nogil
     cdef bint take_outbox(self, Address* peer, uint8_t* out, uint32_t* length) noexcept nogil

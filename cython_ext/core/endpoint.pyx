@@ -8,42 +8,41 @@ core), plain commands, `poll_*` (core to world) and properties; time is always a
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.stdlib cimport calloc
+from libc.string cimport memcmp, memcpy
 
-from cython_ext.abi.datagram cimport (
-    Address, address_clear, address_equal, address_set_v4, address_set_v6,
-)
-from cython_ext.abi.endian cimport load64
+from cython_ext.abi.datagram cimport Address, address_equal
 from cython_ext.abi.openssl cimport CRYPTO_memcmp
+from cython_ext.core.addresses cimport (
+    address_from_python, address_key, address_to_python, pop_addressed, push_addressed,
+)
 from cython_ext.core.conn cimport (
-    EVENT_CLOSED, EVENT_CONNECTED, OWES_DONE, STATELESS_RESET, conn_enter_draining, conn_start_traffic,
+    EVENT_CONNECTED, OWES_DONE, STATELESS_RESET, conn_enter_draining, conn_start_traffic,
 )
-from cython_ext.core.connection cimport (
-    Connection, conn_handle_timeout, conn_next_timer, conn_release,
-)
+from cython_ext.core.connection cimport Connection, conn_handle_timeout
 from cython_ext.core.inbound cimport conn_handle_packet
 from cython_ext.core.inbox cimport inbox_clear, inbox_first_length, inbox_pop, inbox_push
 from cython_ext.core.packet_builder cimport conn_poll
 from cython_ext.core.params cimport read_peer
+from cython_ext.core.ranges cimport REPLAY_FRESH, replay_check, replay_commit
 from cython_ext.core.recovery cimport recovery_skip
+from cython_ext.core.schedule cimport heap_remove
 from cython_ext.core.state cimport (
-    ANSWER_HELLO, CLOSED, CLOSING, ESTABLISHED, FINISHED_SENT, HELLO_ANSWERED, HELLO_SENT, IDLE, SEND_HELLO,
-    VERIFY_FINISHED, VERIFY_HELLO, advance_connection,
+    ANSWER_HELLO, CLOSED, CLOSING, HELLO_ANSWERED, HELLO_SENT, SEND_HELLO, VERIFY_FINISHED,
+    VERIFY_HELLO, advance_connection,
 )
+from cython_ext.core.table cimport ConnectionTable
 from cython_ext.crypto.keys cimport keys_install
 from cython_ext.wire.header cimport (
-    ACCEPTED, BACKLOG_LIMIT, BAD_RESET, BAD_VERSION, CLOSED_CONNECTION, CONNECTION_LIMIT,
-    EARLY_LIMIT, FLAG_ACK, FLAG_PSH, FLAG_RST, FLAG_SYN, FLAGS_PROTECTED, HALF_OPEN_LIMIT, HEADER_BYTES,
-    HELLO_CONFLICT, HELLO_DUPLICATE, NOT_ACCEPTING, REPLAYED, RETRY_IGNORED, UNKNOWN_ID, VERSION_NEGOTIATION,
-    VERSION_ONE, WRONG_ADDRESS, WRONG_STATE, expand_packet_number, parse_header,
+    ACCEPTED, BACKLOG_LIMIT, BAD_RESET, BAD_VERSION, CONNECTION_LIMIT, EARLY_LIMIT, FLAG_ACK,
+    FLAG_RST, FLAG_SYN, FLAGS_PROTECTED, HALF_OPEN_LIMIT, HEADER_BYTES, HELLO_CONFLICT, HELLO_DUPLICATE,
+    NOT_ACCEPTING, REPLAYED, RETRY_IGNORED, UNKNOWN_ID, VERSION_NEGOTIATION, VERSION_ONE,
+    WRONG_ADDRESS, WRONG_STATE, expand_packet_number, parse_header,
 )
-from cython_ext.core.ranges cimport REPLAY_FRESH, replay_check, replay_commit
 
-import hashlib
 import hmac
-import socket
 
+from cython_ext.core.connection_id import make_connection_id
 from cython_ext.core.handshake import (
     ClientHandshake, ClientHello, ServerHandshake, check_client_hello, mac1_key, reset_key,
 )
@@ -64,108 +63,7 @@ cdef enum:
 INITIAL_REPEATS = 3     # SYN and PSH are repeated after 3 x the initial round trip, doubling
 
 
-cdef object address_to_python(const Address* a):
-    if a.family == 4:
-        return socket.inet_ntop(socket.AF_INET, (<const uint8_t*> a.ip)[:4]), a.port
-    return socket.inet_ntop(socket.AF_INET6, (<const uint8_t*> a.ip)[:16]), a.port
-
-
-cdef bint address_from_python(Address* a, address) except False:
-    """Fill *a* from (host, port), or (host, port, flow info, scope); hosts are numeric."""
-    cdef bytes packed
-    host = address[0]
-    if ":" in host:
-        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
-        address_set_v6(a, <const uint8_t*> PyBytes_AS_STRING(packed), address[1], address[3] if len(address) > 3 else 0)
-    else:
-        packed = socket.inet_pton(socket.AF_INET, host)
-        address_set_v4(a, <const uint8_t*> PyBytes_AS_STRING(packed), address[1])
-    return True
-
-
-cdef bytes address_key(const Address* a):
-    return (<const uint8_t*> a.ip)[:4 if a.family == 4 else 16] + a.port.to_bytes(2, "big")
-
-
-cdef bint list_push(ConnList* items, Conn* c) noexcept nogil:
-    cdef uint32_t capacity
-    cdef Conn** grown
-    if items.count == items.capacity:
-        capacity = items.capacity * 2 if items.capacity else 16
-        grown = <Conn**> realloc(items.items, capacity * sizeof(Conn*))
-        if grown == NULL:
-            return False
-        items.items = grown
-        items.capacity = capacity
-    items.items[items.count] = c
-    items.count += 1
-    return True
-
-
-# -- the timer heap: a binary heap that knows each connection's place -------------------------------------
-
-cdef inline void heap_put(ConnList* heap, uint32_t at, Conn* c) noexcept nogil:
-    heap.items[at] = c
-    c.heap_index = at + 1
-
-
-cdef void heap_up(ConnList* heap, uint32_t at) noexcept nogil:
-    cdef Conn* c = heap.items[at]
-    cdef uint32_t parent
-    while at > 0:
-        parent = (at - 1) // 2
-        if heap.items[parent].timer_ns <= c.timer_ns:
-            break
-        heap_put(heap, at, heap.items[parent])
-        at = parent
-    heap_put(heap, at, c)
-
-
-cdef void heap_down(ConnList* heap, uint32_t at) noexcept nogil:
-    cdef Conn* c = heap.items[at]
-    cdef uint32_t child
-    while True:
-        child = 2 * at + 1
-        if child >= heap.count:
-            break
-        if child + 1 < heap.count and heap.items[child + 1].timer_ns < heap.items[child].timer_ns:
-            child += 1
-        if c.timer_ns <= heap.items[child].timer_ns:
-            break
-        heap_put(heap, at, heap.items[child])
-        at = child
-    heap_put(heap, at, c)
-
-
-cdef void heap_remove(ConnList* heap, Conn* c) noexcept nogil:
-    cdef uint32_t at = c.heap_index - 1
-    cdef Conn* last
-    c.heap_index = 0
-    heap.count -= 1
-    if at == heap.count:
-        return
-    last = heap.items[heap.count]
-    heap_put(heap, at, last)
-    heap_up(heap, at)
-    heap_down(heap, last.heap_index - 1)
-
-
-cdef void heap_set(ConnList* heap, Conn* c, int64_t due_ns) noexcept nogil:
-    if due_ns == 0:
-        if c.heap_index:
-            heap_remove(heap, c)
-    elif c.heap_index:
-        c.timer_ns = due_ns
-        heap_up(heap, c.heap_index - 1)
-        heap_down(heap, c.heap_index - 1)
-    else:
-        c.timer_ns = due_ns
-        if list_push(heap, c):
-            c.heap_index = heap.count
-            heap_up(heap, heap.count - 1)
-
-
-cdef class Endpoint:
+cdef class Endpoint(ConnectionTable):
     """Connections that share a socket.
 
     *entropy* is called with a number of bytes and returns as many random ones. *seed* is the Ed25519
@@ -189,86 +87,8 @@ cdef class Endpoint:
         self.hellos = {}
 
     def __dealloc__(self):
-        cdef uint32_t n
-        cdef Conn* c
-        cdef Conn* following
-        for n in range(self.bucket_count):
-            c = self.buckets[n]
-            while c != NULL:
-                following = c.hash_next
-                conn_release(c)
-                c = following
-        free(self.buckets)
-        free(self.touched.items)
-        free(self.ready.items)
-        free(self.heap.items)
         inbox_clear(&self.backlog)
         inbox_clear(&self.outbox)
-
-    # -- table -------------------------------------------------------------------------------------------
-
-    cdef Conn* find(self, const uint8_t* id) noexcept nogil:
-        cdef Conn* c
-        if self.bucket_count == 0:
-            return NULL
-        # The last eight bytes of an id are ours and random, so they are their own hash.
-        c = self.buckets[load64(id + 8) & (self.bucket_count - 1)]
-        while c != NULL and memcmp(c.own_id, id, 16) != 0:
-            c = c.hash_next
-        return c
-
-    cdef bint insert(self, Conn* c) noexcept nogil:
-        cdef uint32_t capacity, n, at
-        cdef Conn** grown
-        cdef Conn* moved
-        cdef Conn* following
-        if self.conn_count >= self.bucket_count:
-            capacity = self.bucket_count * 2 if self.bucket_count else FIRST_BUCKETS
-            grown = <Conn**> calloc(capacity, sizeof(Conn*))
-            if grown == NULL:
-                return False
-            for n in range(self.bucket_count):
-                moved = self.buckets[n]
-                while moved != NULL:
-                    following = moved.hash_next
-                    at = load64(moved.own_id + 8) & (capacity - 1)
-                    moved.hash_next = grown[at]
-                    grown[at] = moved
-                    moved = following
-            free(self.buckets)
-            self.buckets = grown
-            self.bucket_count = capacity
-        at = load64(c.own_id + 8) & (self.bucket_count - 1)
-        c.hash_next = self.buckets[at]
-        self.buckets[at] = c
-        self.conn_count += 1
-        return True
-
-    cdef void remove(self, Conn* c) noexcept nogil:
-        cdef Conn** link = &self.buckets[load64(c.own_id + 8) & (self.bucket_count - 1)]
-        while link[0] != c:
-            link = &link[0].hash_next
-        link[0] = c.hash_next
-        self.conn_count -= 1
-
-    cdef void touch(self, Conn* c) noexcept nogil:
-        if not c.is_touched and list_push(&self.touched, c):
-            c.is_touched = True
-
-    cdef Conn* next_touched(self) noexcept nogil:
-        """Return the next connection that may have something to send; NULL when there is none."""
-        if self.touched_at >= self.touched.count:
-            self.touched_at = self.touched.count = 0
-            return NULL
-        return self.touched.items[self.touched_at]
-
-    cdef void settle(self, Conn* c) noexcept nogil:
-        """Take *c* off the touched list: it said 0 to conn_poll. Timers and events are brought up to date."""
-        self.touched_at += 1
-        c.is_touched = False
-        heap_set(&self.heap, c, conn_next_timer(c))
-        if (c.events or c.readies.first != NULL or c.state == CLOSED) and not c.is_ready and list_push(&self.ready, c):
-            c.is_ready = True
 
     # -- datagrams in --------------------------------------------------------------------------------------
 
@@ -362,7 +182,7 @@ cdef class Endpoint:
         # The packet carries the server's id, as ours did, so connections are found by address and that id.
         cdef uint32_t n
         cdef Conn* c
-        if length != 48:
+        if length != 48 or self.clients == 0:
             return BAD_RESET
         for n in range(self.bucket_count):
             c = self.buckets[n]
@@ -407,29 +227,13 @@ cdef class Endpoint:
         return push_addressed(&self.outbox, peer, <const uint8_t*> PyBytes_AS_STRING(datagram), <uint32_t> len(datagram))
 
     cdef bint take_outbox(self, Address* peer, uint8_t* out, uint32_t* length) noexcept nogil:
-        """Move the oldest queued datagram to *out*, which has room for 1,500 bytes."""
-        cdef uint8_t[2048] record
-        cdef uint32_t size
-        if self.outbox.count == 0:
-            return False
-        size = inbox_first_length(&self.outbox)
-        inbox_pop(&self.outbox, record)
-        memcpy(peer, record, sizeof(Address))
-        length[0] = size - sizeof(Address)
-        memcpy(out, &record[sizeof(Address)], length[0])
-        return True
+        return pop_addressed(&self.outbox, peer, out, length)
 
     cdef bytes new_id(self, int64_t now_ns, bint server):
-        """Return a fresh id that no connection has: UUIDv7 with a blinded time (section 2.3)."""
+        """Return a fresh id that no connection has."""
         cdef bytes id
         while True:
-            random = self.entropy(16)
-            blind = int.from_bytes(random[:4], "big") % 86_400_000
-            ms = max(now_ns // 1_000_000 + WALL_OFFSET_MS - blind, 0) & ((1 << 48) - 1)
-            # rand_a is the worker's number in a server's ids; there is one worker, number 0, so far.
-            rand_a = 0 if server else int.from_bytes(random[4:6], "big") & 0xFFF
-            low = int.from_bytes(self.entropy(8), "big") & ((1 << 62) - 1)
-            id = (ms << 80 | 7 << 76 | rand_a << 64 | 2 << 62 | low).to_bytes(16, "big")
+            id = make_connection_id(self.entropy, now_ns, 0 if server else None)
             if self.find(<const uint8_t*> PyBytes_AS_STRING(id)) == NULL:
                 return id
 
@@ -449,6 +253,7 @@ cdef class Endpoint:
         c.keys.update_after = c.params.key_update_packets
         self.serials += 1
         c.serial = self.serials
+        self.clients += is_client
         if not self.insert(c):
             raise MemoryError
         c.owners = 2
@@ -464,10 +269,7 @@ cdef class Endpoint:
         cdef Connection handle
         if len(pin) != 32:
             raise ValueError(f"a pin is a 32-byte Ed25519 public key, not {len(pin)} bytes")
-        try:
-            address_from_python(&peer, address)
-        except OSError:
-            raise ValueError(f"{address[0]!r} is no numeric IP address") from None
+        address_from_python(&peer, address)
         own_id = self.new_id(now_ns, False)
         handshake = ClientHandshake(pin, own_id, self.offer, self.params.suites, server_name, self.entropy)
         handle = self.new_connection(own_id, &peer, True, now_ns)
@@ -500,9 +302,9 @@ cdef class Endpoint:
         """Handle the handshake datagrams that came; at most the backlog's bound of them."""
         cdef Address peer
         cdef bytes record, datagram
-        cdef uint32_t n
+        cdef uint32_t _n
         cdef Verdict verdict
-        for n in range(self.backlog.count):
+        for _n in range(self.backlog.count):
             record = PyBytes_FromStringAndSize(NULL, inbox_first_length(&self.backlog))
             inbox_pop(&self.backlog, <uint8_t*> PyBytes_AS_STRING(record))
             memcpy(&peer, PyBytes_AS_STRING(record), sizeof(Address))
@@ -700,24 +502,15 @@ cdef class Endpoint:
 
     cdef int forget(self, Connection handle) except -1:
         cdef Conn* c = handle.c
-        cdef uint32_t n
         del self.handles[c.serial]
-        if not c.is_client:
+        if c.is_client:
+            self.clients -= 1
+        else:
             self.hellos.pop((address_key(&c.peer_address), (<const uint8_t*> c.peer_id)[:16]), None)
             if c.half_open:
                 c.half_open = False
                 self.half_open -= 1
-        if c.heap_index:
-            heap_remove(&self.heap, c)
-        if c.is_touched:
-            for n in range(self.touched_at, self.touched.count):
-                if self.touched.items[n] == c:
-                    self.touched.items[n] = self.touched.items[self.touched.count - 1]
-                    self.touched.count -= 1
-                    break
-            c.is_touched = False
-        self.remove(c)
-        conn_release(c)
+        self.drop(c)
         return 0
 
     # -- Python's view: the simulator, tests, and the asyncio side ---------------------------------------------
@@ -801,17 +594,3 @@ cdef class Endpoint:
             **counted, "datagrams_received": self.datagrams_received, "connections": self.conn_count,
             "half_open": self.half_open, "version_negotiated": self.version_negotiated,
         }
-
-
-# Virtual and monotonic clocks start anywhere: ids only need some plausible, blinded milliseconds.
-WALL_OFFSET_MS = 1_700_000_000_000
-
-
-cdef bint push_addressed(Inbox* box, const Address* peer, const uint8_t* data, uint32_t length) noexcept nogil:
-    """Append Address || datagram; datagrams above 1,500 bytes are no handshake of ours."""
-    cdef uint8_t[2048] record
-    if length > 1500:
-        return False
-    memcpy(record, peer, sizeof(Address))
-    memcpy(&record[sizeof(Address)], data, length)
-    return inbox_push(box, record, <uint32_t> sizeof(Address) + length)

@@ -1,8 +1,8 @@
 """The messages of the handshake and the keys that come out (docs/protocol.md section 4).
 
-Sans-IO and with the GIL: bytes in, bytes or a Verdict out. Packet numbers, randomness and parameters are
-arguments; what a peer sent never raises. Two small machines, `ClientHandshake` and `ServerHandshake`,
-one per connection and role; who drives them and when is the endpoint's business.
+Sans-IO and with the GIL: bytes in, bytes or a Verdict out. Packet numbers, randomness and
+parameters are arguments; what a peer sent never raises. Two small machines, `ClientHandshake` and
+`ServerHandshake`, one per connection and role; who drives them and when is the endpoint's business.
 """
 
 import hashlib
@@ -182,7 +182,7 @@ class ClientHandshake:
 
     def handle_server_hello(self, datagram: bytes, number: int) -> Verdict:
         """Check SYN+ACK; when ACCEPTED, `server_id`, `server_params` and `secrets` are set."""
-        #= 4.3: A client MUST drop a server hello whose sealed part does not open, whose identity is not the pin, or whose signature or Finished is wrong.
+        # = 4.3: A client MUST drop a server hello whose sealed part does not open, whose identity is not the pin, or whose signature or Finished is wrong.
         payload = datagram[HEADER:]
         clear = payload[:SERVER_CLEAR]
         if len(payload) < SERVER_CLEAR or clear[0] != 2 or clear[2] != crypto.X25519:
@@ -232,7 +232,8 @@ class ClientHandshake:
         return Verdict.ACCEPTED
 
     def finished(self, number: int) -> bytes:
-        """Return the PSH datagram with packet number *number*; only after an ACCEPTED server hello."""
+        """Return the PSH datagram with packet number *number*; only after an ACCEPTED server
+        hello."""
         assert self._schedule is not None
         plain = b"\x00" + self._finished
         header = encode_header(2, PSH, self.server_id, number & 0xFFFFFFFF, 0, len(plain) + 16)
@@ -244,12 +245,12 @@ def check_client_hello(
     datagram: bytes, pin: bytes, mac_key: bytes, suites: tuple[int, ...]
 ) -> Verdict | ClientHello:
     """Check a SYN without any state; return what it says, or why it is dropped."""
-    #= 4.2: A server MUST drop, without an answer and without keeping state, a client hello whose mac1 is wrong.
+    # = 4.2: A server MUST drop, without an answer and without keeping state, a client hello whose mac1 is wrong.
     if len(datagram) != HEADER + HELLO_PAYLOAD:
         return Verdict.HELLO_SIZE
     if not crypto.equal(datagram[-MAC:], crypto.mac(mac_key, datagram[:-MAC])[:MAC]):
         return Verdict.HELLO_MAC
-    #= 4.2: A server MUST drop a client hello that is malformed, has non-zero padding, names another key id, or offers no common version, suite or group.
+    # = 4.2: A server MUST drop a client hello that is malformed, has non-zero padding, names another key id, or offers no common version, suite or group.
     body = datagram[HEADER:-MAC]
     reader = _Reader(body)
     try:
@@ -299,9 +300,7 @@ class ServerHandshake:
         schedule = _Schedule(hello.suite, shared, transcript.add(SERVER_HELLO, self._clear))
         sealed = server_id + len(params).to_bytes(2, "big") + params + b"\x01\x00\x20" + pin
         signature = crypto.sign(seed, _signed(transcript.add(SERVER_PARAMETERS, sealed)))
-        finished = schedule.finished(
-            schedule.server, transcript.add(SERVER_SIGNATURE, signature)
-        )
+        finished = schedule.finished(schedule.server, transcript.add(SERVER_SIGNATURE, signature))
         self._plain = sealed + signature + finished
         complete = transcript.add(SERVER_FINISHED, finished)
         self._expected = schedule.finished(schedule.client, complete)
@@ -313,7 +312,12 @@ class ServerHandshake:
         """Return SYN+ACK with packet number *number* for the SYN with number *answered*."""
         length = SERVER_CLEAR + len(self._plain) + 16
         header = encode_header(
-            2, SYN_ACK, self.hello.client_id, number & 0xFFFFFFFF, (answered + 1) & 0xFFFFFFFF, length
+            2,
+            SYN_ACK,
+            self.hello.client_id,
+            number & 0xFFFFFFFF,
+            (answered + 1) & 0xFFFFFFFF,
+            length,
         )
         return header + self._clear + self._seal.seal(number, header + self._clear, self._plain)
 

@@ -22,21 +22,20 @@ from cython_ext.core.recovery cimport (
 )
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns
 from cython_ext.core.state cimport (
-    CLOSED, CLOSING, DATA_ACKED, DRAINING, ESTABLISHED, FINISHED_SENT, NO_RECEIVE, NO_SEND,
-    RECEIVE_DONE, RESET, RESET_ACKED, RESET_SENT, advance_connection, advance_send,
+    CLOSED, CLOSING, DRAINING,     RECEIVE_DONE, RESET, advance_connection, advance_send,
 )
 from cython_ext.core.stream cimport (
     AEAD_LIMIT, FRAME_ENCODING, INTERNAL, NO_ERROR, OWES_RESET, PROTOCOL_VIOLATION, Stream,
     STREAM_LIMIT, STREAM_OPENED, STREAM_SERVER, STREAM_STATE, STREAM_UNI, STREAM_WAS_STOPPED,
     TransportError, stream_data_end, stream_has_work, stream_receive, stream_receive_reset, table_find,
 )
-from cython_ext.crypto.keys cimport NOT_OPENED, KeyResult, keys_exhausted, keys_open
+from cython_ext.crypto.keys cimport NOT_OPENED, keys_exhausted, keys_open
 from cython_ext.wire.cursor cimport Reader, read_varint, reader_init, reader_left
 from cython_ext.wire.frames cimport (
     FRAME_ACK, FRAME_ACK_ECN, FRAME_CLOSE, FRAME_CLOSE_APP, FRAME_DATAGRAM, FRAME_DONE,
     FRAME_MAX_DATA, FRAME_MAX_MESSAGE_DATA, FRAME_MAX_STREAM_DATA, FRAME_MAX_STREAMS_BIDI,
     FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_MESSAGE_PART, FRAME_RESET_STREAM,
-    FRAME_STOP_SENDING, FRAME_STREAM, MAX_ACK_RANGES, STREAM_FIN, Frame, is_ack_eliciting,
+    FRAME_STOP_SENDING, FRAME_STREAM, STREAM_FIN, Frame, is_ack_eliciting,
     parse_frame,
 )
 from cython_ext.wire.header cimport (

@@ -9,11 +9,10 @@ from libc.string cimport memset
 
 from cython_ext.core.byte_ring cimport ring_read
 from cython_ext.core.conn cimport (
-    EVENT_STREAMS_ALLOWED, LOCAL_ERROR, OWES_CLOSE, OWES_DONE, OWES_MAX_DATA,
+    OWES_CLOSE, OWES_DONE, OWES_MAX_DATA,
     OWES_MAX_MESSAGE_DATA, OWES_MAX_STREAMS_BIDI, OWES_MAX_STREAMS_UNI, OWES_PING, QUEUE_CONTROLS,
     QUEUE_SENDING, conn_fail, conn_may_send, conn_touch_idle, connection_credit, pop_stream,
-    queue_stream, stream_forget_if_ended, stream_wants_to_send,
-)
+    queue_stream, stream_forget_if_ended, )
 from cython_ext.core.inbox cimport inbox_first_length, inbox_pop
 from cython_ext.core.messages cimport (
     MessageOut, outgoing_entry, outgoing_find, outgoing_has_work, outgoing_may_start,
@@ -24,9 +23,9 @@ from cython_ext.core.recovery cimport (
 )
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns
 from cython_ext.core.send_buffer cimport buffer_next, buffer_on_sent
-from cython_ext.core.state cimport CLOSING, RECEIVING, RESET_SENT, SIZE_KNOWN
+from cython_ext.core.state cimport CLOSING, RECEIVING, RESET_SENT
 from cython_ext.core.stream cimport (
-    AEAD_LIMIT, INTERNAL, NO_FINAL_SIZE, OWES_CREDIT, OWES_RESET, OWES_STOP, Stream, STREAM_UNI,
+    AEAD_LIMIT, INTERNAL, OWES_CREDIT, OWES_RESET, OWES_STOP, Stream, STREAM_UNI,
     stream_data_end, stream_has_work, stream_sendable,
 )
 from cython_ext.crypto.keys cimport keys_seal, keys_update, keys_update_due

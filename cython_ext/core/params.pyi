@@ -1,3 +1,4 @@
+CONTROLLERS: tuple[str, ...]
 MAX_VARINT: int
 WIRE: dict[int, tuple[str, int]]
 

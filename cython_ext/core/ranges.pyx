@@ -4,7 +4,7 @@ The common case, a number just above the last range, is constant time; elsewhere
 move. A set with a limit refuses the range that would exceed it: the caller decides what that means.
 """
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove, memset
 

@@ -4,7 +4,7 @@ A context holds its key for its whole life: per packet only the nonce is set. Kn
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from cython_ext.abi.openssl cimport (

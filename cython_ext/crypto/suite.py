@@ -1,6 +1,7 @@
 """The primitives of the handshake, through ``cryptography`` (docs/protocol.md section 3).
 
-With the GIL and once per connection; the packet path is `aead` and `keys`. Randomness is an argument.
+With the GIL and once per connection; the packet path is `aead` and `keys`. Randomness is an
+argument.
 """
 
 import hashlib
@@ -55,7 +56,7 @@ def x25519_public(private: bytes) -> bytes:
 def x25519_shared(private: bytes, public: bytes) -> bytes | None:
     """Return the shared secret, None when it would be all zero."""
     # The library refuses low-order points: ValueError.
-    #= 3.2: An endpoint MUST drop a hello whose X25519 key leads to a shared secret of all zero.
+    # = 3.2: An endpoint MUST drop a hello whose X25519 key leads to a shared secret of all zero.
     try:
         return X25519PrivateKey.from_private_bytes(private).exchange(
             X25519PublicKey.from_public_bytes(public)

@@ -1,1 +1,5 @@
-"""Native layer; see cython_ext/README.md."""
+"""Where the core meets the socket."""
+
+from cython_ext.driver.pump import Pump
+
+__all__ = ["Pump"]

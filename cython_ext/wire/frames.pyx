@@ -21,7 +21,7 @@ cdef bint is_ack_eliciting(uint8_t type) noexcept nogil:
 
 
 cdef bint parse_ack(Reader* r, Frame* frame) noexcept nogil:
-    cdef uint64_t n, gap, length, lowest
+    cdef uint64_t _n, gap, length, lowest
     frame.id = read_varint(r)
     frame.offset = read_varint(r)
     frame.range_count = read_varint(r)
@@ -30,7 +30,7 @@ cdef bint parse_ack(Reader* r, Frame* frame) noexcept nogil:
         return False
     lowest = frame.id - frame.first_range
     frame.ranges = r[0]
-    for n in range(frame.range_count):
+    for _n in range(frame.range_count):
         gap = read_varint(r)
         length = read_varint(r)
         # Written as subtraction: the sums could pass 2^64.

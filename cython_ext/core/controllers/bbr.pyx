@@ -10,7 +10,7 @@ Read first: sections 4 and 5 of the draft. Names below are the draft's, without 
 from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from cython_ext.core.controller cimport AckEvent, Algorithm, Controller
+from cython_ext.core.controller cimport AckEvent, Controller
 
 cdef enum:
     STARTUP = 0

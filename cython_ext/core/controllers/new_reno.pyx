@@ -3,7 +3,7 @@
 from libc.stdint cimport INT64_MIN, UINT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from cython_ext.core.controller cimport AckEvent, Algorithm, Controller
+from cython_ext.core.controller cimport AckEvent, Controller
 
 cdef enum:
     SLOW_START = 0

@@ -1,0 +1,464 @@
+"""A connection: streams, messages and datagrams for asyncio, over a handle of the core.
+
+It turns the core's events into woken waiters. It knows no socket: `flush` and `now_ns` are given
+to it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from cython_ext.core import CloseCause, EventKind
+from cython_ext.core import Connection as Core
+from quantum.config import TransportConfig
+from quantum.errors import (
+    ConfigurationError,
+    ConnectionClosed,
+    ConnectionFailed,
+    HandshakeError,
+    IdleTimeout,
+    QuantumError,
+    StatelessReset,
+    TransportFailure,
+)
+from quantum.stats import ConnectionStats
+from quantum.stream import Stream
+from quantum.transport import stream_pair
+
+# What may be queued within one turn of the loop before it is sent at once.
+FLUSH_BYTES = 128 << 10
+# The code of a connection whose handler or ``async with`` body raised; applications choose others.
+APPLICATION_FAILED = 0x01
+MAX_REASON_BYTES = 256
+MAX_CODE = (1 << 62) - 1
+# HKDF-Expand of SHA-256 gives at most 255 blocks; a label is prefixed "quantum2 " in one length
+# byte.
+MAX_EXPORT_BYTES = 255 * 32
+MAX_LABEL_BYTES = 255 - len("quantum2 ")
+
+_CONNECTED = int(EventKind.CONNECTED)
+_OPENED = int(EventKind.STREAM_OPENED_BY_PEER)
+_DATA = int(EventKind.STREAM_DATA)
+_SPACE = int(EventKind.STREAM_SPACE)
+_RESET = int(EventKind.STREAM_RESET_BY_PEER)
+_STOPPED = int(EventKind.STREAM_STOPPED_BY_PEER)
+_DELIVERED = int(EventKind.STREAM_DELIVERED)
+_MESSAGES = int(EventKind.MESSAGES_ARRIVED)
+_DATAGRAMS = int(EventKind.DATAGRAMS_ARRIVED)
+_MESSAGE_SPACE = int(EventKind.MESSAGE_SPACE)
+_STREAMS = int(EventKind.STREAMS_ALLOWED)
+_ACKED = int(EventKind.EVERYTHING_ACKED)
+_CLOSED = int(EventKind.CONNECTION_CLOSED)
+_OURS = frozenset({CloseCause.LOCAL_CLOSE, CloseCause.LOCAL_ERROR})
+_WAITED_FOR = frozenset({_MESSAGES, _DATAGRAMS, _MESSAGE_SPACE})
+
+
+class Socket(Protocol):
+    """The socket of a connection that has one of its own."""
+
+    async def wait_idle(self) -> None:
+        """Wait until the peer has surely heard of the end."""
+
+    def close(self) -> None:
+        """Close it now; a second call does nothing."""
+
+
+class Connection:
+    """One connection, either end; made by `connect` and by a listener."""
+
+    def __init__(
+        self,
+        core: Core,
+        config: TransportConfig,
+        flush: Callable[[int], None],
+        now_ns: Callable[[], int],
+        owned: Socket | None = None,
+    ) -> None:
+        self.core = core
+        self.config = config
+        self.error: ConnectionFailed | None = None
+        self.peer_address = core.peer_address
+        self.is_client = core.is_client
+        self.server_name = core.server_name
+        self._flush = flush
+        self._now_ns = now_ns
+        self._owned = owned
+        self._loop = asyncio.get_running_loop()
+        self._streams: dict[int, Stream] = {}
+        self._incoming: deque[Stream] = deque()
+        self._messages: deque[bytes] = deque()
+        self._datagrams: deque[bytes] = deque()
+        self._waiters: dict[int, asyncio.Future[None]] = {}
+        self._over = self._loop.create_future()
+        self._connected = self._loop.create_future()
+
+    def __repr__(self) -> str:
+        host, port = self.peer_address
+        return f"<Connection with {host}:{port} {self.core.state.name}>"
+
+    # streams
+
+    async def open_stream(self, *, unidirectional: bool = False) -> Stream:
+        """Open a stream; wait while the peer's limit does not allow another."""
+        while True:
+            self._check_open()
+            stream_id = self.core.open_stream(not unidirectional)
+            if stream_id is not None:
+                stream = self._streams[stream_id] = Stream(self, stream_id)
+                return stream
+            await self._wait(_STREAMS)
+
+    async def accept_stream(self) -> Stream:
+        """Return the next stream that the peer opened; wait for one."""
+        while not self._incoming:
+            self._check_open()
+            await self._wait(_OPENED)
+        stream = self._incoming.popleft()
+        stream.on_accepted()
+        return stream
+
+    async def open_stream_pair(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a stream for code that wants asyncio's reader and writer; see `open_stream`."""
+        return stream_pair(await self.open_stream())
+
+    async def accept_stream_pair(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Return the peer's next stream as asyncio's reader and writer; see `accept_stream`."""
+        return stream_pair(await self.accept_stream())
+
+    async def streams(self) -> AsyncIterator[Stream]:
+        """Iterate over the streams that the peer opens, until the connection closes in order: by
+        this end, or by the peer with code 0.
+
+        Raises the connection's error when it ended in another way.
+        """
+        while True:
+            try:
+                stream = await self.accept_stream()
+            except ConnectionClosed as error:
+                if error.remote and error.code:
+                    raise
+                return
+            yield stream
+
+    def forget_stream(self, stream_id: int) -> None:
+        """Drop a stream that is over."""
+        self._streams.pop(stream_id, None)
+
+    # messages and datagrams
+
+    async def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Send a reliable message; wait while too much is unacknowledged.
+
+        Messages arrive once each and in no order. A send that is cancelled sent nothing. Raises
+        ConfigurationError for one larger than the peer accepts.
+        """
+        self._check_open()
+        while True:
+            try:
+                queued = self.core.send_message(data)
+            except ValueError as error:
+                raise ConfigurationError(str(error)) from None
+            if queued:
+                self._flush(len(data))
+                return
+            self._check_open()
+            await self._wait(_MESSAGE_SPACE)
+
+    async def receive(self) -> bytes:
+        """Return the next message; wait for one.
+
+        Credit returns to the peer as messages are taken: who does not take them slows the sender
+        down.
+        """
+        while not self._messages:
+            taken = self.core.receive_messages(256)
+            if taken:
+                self._messages.extend(taken)
+                self._flush(0)
+                break
+            self._check_open()
+            await self._wait(_MESSAGES)
+        return self._messages.popleft()
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """Iterate over messages until the connection closes in order: by this end, or by the peer
+        with code 0.
+
+        Raises the connection's error when it ended in another way.
+        """
+        while True:
+            try:
+                message = await self.receive()
+            except ConnectionClosed as error:
+                if error.remote and error.code:
+                    raise
+                return
+            yield message
+
+    def send_datagram(self, data: bytes | bytearray | memoryview) -> bool:
+        """Send an unreliable datagram; False when the queue is full and it was dropped.
+
+        Raises ConfigurationError when it does not fit into one packet (`max_datagram_bytes`).
+        """
+        self._check_open()
+        try:
+            queued = self.core.send_datagram(bytes(memoryview(data)))
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+        self._flush(len(data))
+        return queued
+
+    async def receive_datagram(self) -> bytes:
+        """Return the next datagram; wait for one."""
+        while not self._datagrams:
+            self._datagrams.extend(self.core.receive_datagrams())
+            if self._datagrams:
+                break
+            self._check_open()
+            await self._wait(_DATAGRAMS)
+        return self._datagrams.popleft()
+
+    @property
+    def max_message_bytes(self) -> int:
+        """Largest message that the peer accepts."""
+        return self.core.max_message_bytes
+
+    @property
+    def max_datagram_bytes(self) -> int:
+        """Largest payload that `send_datagram` takes."""
+        return self.core.max_datagram_bytes
+
+    # life
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Wait until the peer's transport has acknowledged everything written; TimeoutError after
+        *timeout* s.
+
+        Raises the connection's error when it ended before that.
+        """
+        async with asyncio.timeout(timeout):
+            while not self.core.request_flush():
+                self._check_open()
+                self._flush(0)
+                await self._wait(_ACKED)
+
+    async def close(self, code: int = 0, reason: str = "") -> None:
+        """End the connection in order: what was written is delivered first.
+
+        Delivery is waited for at most `close_timeout` seconds. A client's own socket is closed
+        once the peer has surely heard of the end. Never raises for what the network does. When it
+        is cancelled, the connection ends at once.
+        """
+        _check_close_code(code)
+        try:
+            if self.error is None:
+                try:
+                    await self.flush(self.config.close_timeout)
+                except (QuantumError, TimeoutError):
+                    pass
+            self.abort(code, reason)
+            if self._owned is not None:
+                await self._owned.wait_idle()
+        finally:
+            self.abort(code, reason)
+            if self._owned is not None:
+                self._owned.close()
+
+    def abort(self, code: int = 0, reason: str = "") -> None:
+        """End the connection at once; what was not delivered is dropped.
+
+        The peer gets *code* and the first 256 bytes of *reason*. Does nothing when it is over.
+        """
+        _check_close_code(code)
+        if self.error is not None:
+            return
+        text = reason.encode(errors="replace")[:MAX_REASON_BYTES]
+        # Not half a character.
+        text = text.decode(errors="ignore").encode()
+        self.core.close(code, text, True, self._now_ns())
+        self._flush(FLUSH_BYTES)
+        # At once, even where the socket takes no more just now.
+        self.handle_events()
+
+    def discard(self, code: int = 0, reason: str = "") -> None:
+        """`abort`, and close a client's own socket without waiting for the peer to have heard."""
+        self.abort(code, reason)
+        if self._owned is not None:
+            self._owned.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is over, whoever ended it; `error` says how."""
+        await asyncio.shield(self._over)
+
+    async def wait_connected(self) -> None:
+        """Wait for the end of the handshake; raises the connection's error when it fails."""
+        await asyncio.shield(self._connected)
+
+    async def __aenter__(self) -> "Connection":
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            await self.close()
+        else:
+            self.discard(APPLICATION_FAILED, "the application failed")
+
+    # what is known
+
+    def stats(self) -> ConnectionStats:
+        """Return counters and estimates as they are now."""
+        return ConnectionStats.of(self.core.stats())
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is over."""
+        return self.error is not None
+
+    def exporter(self, label: str, length: int) -> bytes:
+        """Return *length* bytes that only both ends of this connection know (docs/protocol.md
+        section 3.2).
+
+        They bind a token to the connection. Raises ConfigurationError before the handshake is done.
+        """
+        if self.core.secrets is None:
+            raise ConfigurationError("the exporter exists once the handshake is done")
+        if not 1 <= length <= MAX_EXPORT_BYTES:
+            raise ConfigurationError(f"length is 1 to {MAX_EXPORT_BYTES}, not {length}")
+        size = len(label.encode())
+        if not 1 <= size <= MAX_LABEL_BYTES:
+            raise ConfigurationError(f"a label has 1 to {MAX_LABEL_BYTES} bytes, not {size}")
+        return self.core.secrets.export(label, length)
+
+    # the owner's side of a stream
+
+    def flush_soon(self, count: int = 0) -> None:
+        """Have what was written sent in this turn of the loop."""
+        self._flush(count)
+
+    # events, from the endpoint
+
+    def handle_events(self) -> None:
+        """Take the core's events and wake who waits for them."""
+        for kind, stream_id, code in self.core.poll_events():
+            if kind == _DATA:
+                stream = self._streams.get(stream_id)
+                if stream is not None:
+                    stream.on_data()
+            elif kind in _WAITED_FOR:
+                self._wake(kind)
+            elif kind == _OPENED:
+                stream = self._streams[stream_id] = Stream(self, stream_id)
+                self._incoming.append(stream)
+                self._wake(_OPENED)
+            elif kind == _CLOSED:
+                self._on_closed()
+            elif kind == _CONNECTED:
+                if not self._connected.done():
+                    self._connected.set_result(None)
+            elif kind in (_ACKED, _STREAMS):
+                self._wake(kind)
+            else:
+                self._on_stream_event(kind, stream_id, code)
+
+    def _on_stream_event(self, kind: int, stream_id: int, code: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            if kind == _RESET:
+                # Stopped by this end: nobody will read the reset, and the stream is over with it.
+                self.core.stream_read(stream_id, 1)
+                self._flush(0)
+            return
+        if kind == _SPACE:
+            stream.on_space()
+        elif kind == _RESET:
+            stream.on_reset(code)
+        elif kind == _STOPPED:
+            stream.on_stopped(code)
+        elif kind == _DELIVERED:
+            stream.on_delivered()
+            # The peer may open another in its place, and must hear so.
+            self._flush(0)
+
+    def fail(self, error: ConnectionFailed) -> None:
+        """End with *error*: what carries the connection does not work any more."""
+        self._on_closed(error)
+
+    def _on_closed(self, error: ConnectionFailed | None = None) -> None:
+        if self.error is not None:
+            return
+        self.error = error or self._why()
+        for future in list(self._waiters.values()):
+            if not future.done():
+                future.set_result(None)
+        for stream in list(self._streams.values()):
+            stream.on_connection_lost(self.error)
+        self._streams.clear()
+        if not self._connected.done():
+            self._connected.set_exception(self.error)
+            self._connected.exception()
+        if not self._over.done():
+            self._over.set_result(None)
+        if self._owned is not None and self.core.cause not in _OURS:
+            # The peer is gone or draining: nobody waits for another word from this socket.
+            self._loop.call_soon(self._owned.close)
+
+    def _why(self) -> ConnectionFailed:
+        cause = self.core.cause
+        code, is_application, raw = self.core.close_frame
+        text = raw.decode(errors="replace")
+        said = f": {text}" if text else ""
+        host, port = self.peer_address
+        if cause == CloseCause.HANDSHAKE_TIMEOUT and text:
+            return HandshakeError(f"{host}:{port} does not speak version 2{said}", remote=True)
+        if cause == CloseCause.HANDSHAKE_TIMEOUT:
+            return HandshakeError(
+                f"no valid answer from {host}:{port} within {self.config.handshake_timeout:g} s: "
+                "is a Quantum server there, and is the pin its public key?"
+            )
+        if cause == CloseCause.IDLE_TIMEOUT:
+            return IdleTimeout(
+                f"nothing came from {host}:{port} for the idle time-out of "
+                f"{self.config.idle_timeout:g} s"
+            )
+        if cause == CloseCause.STATELESS_RESET:
+            return StatelessReset(
+                f"{host}:{port} does not know this connection any more", remote=True
+            )
+        if cause == CloseCause.LOCAL_ERROR:
+            return TransportFailure(f"the peer broke the protocol{said}", code=code, remote=True)
+        if cause == CloseCause.PEER_ERROR:
+            return TransportFailure(
+                f"the peer says we broke the protocol{said}", code=code, remote=True
+            )
+        remote = cause == CloseCause.PEER_CLOSE
+        who = "the peer" if remote else "this end"
+        return ConnectionClosed(
+            f"{who} closed the connection with code {code}{said}",
+            code=code,
+            remote=remote,
+            is_application=is_application,
+        )
+
+    # waiting
+
+    def _check_open(self) -> None:
+        if self.error is not None:
+            # Fresh, or it would grow by every caller that it was raised to.
+            raise self.error.with_traceback(None)
+
+    async def _wait(self, kind: int) -> None:
+        future = self._waiters.get(kind)
+        if future is None or future.done():
+            future = self._waiters[kind] = self._loop.create_future()
+        await asyncio.shield(future)
+
+    def _wake(self, kind: int) -> None:
+        future = self._waiters.get(kind)
+        if future is not None and not future.done():
+            future.set_result(None)
+
+
+def _check_close_code(code: int) -> None:
+    if not 0 <= code <= MAX_CODE:
+        raise ConfigurationError(f"a close code is 0 to 2^62 - 1, not {code}")

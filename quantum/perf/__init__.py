@@ -1,0 +1,5 @@
+"""``quantum perf``: this transport beside others, on loopback, with every byte checked."""
+
+from quantum.perf.command import main
+
+__all__ = ["main"]

@@ -1,0 +1,81 @@
+"""Read-only snapshots of what a connection counted and estimates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+_PHASES = (
+    "startup", "drain", "probe_bw_down", "probe_bw_cruise", "probe_bw_refill", "probe_bw_up",
+    "probe_rtt",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStats:
+    """Counters since the connection began, and present estimates; times in ns, sizes in bytes.
+
+    A packet is *lost* when it was declared so; its content was then sent again
+    (`bytes_retransmitted`).
+    *Spurious* ones were acknowledged after all. `packets_recovered` = lost - spurious whose
+    content was delivered by a later packet: all of them, once everything is acknowledged.
+    """
+
+    rtt_latest_ns: int
+    rtt_smoothed_ns: int
+    rtt_variation_ns: int
+    rtt_minimum_ns: int
+    probe_timeout_ns: int
+    window_bytes: int
+    pacing_rate: int
+    controller_phase: int
+    in_flight_bytes: int
+    delivered_bytes: int
+    datagram_bytes: int
+    packets_sent: int
+    packets_received: int
+    packets_acked: int
+    packets_lost: int
+    packets_spurious: int
+    packets_dropped: int
+    probes_sent: int
+    persistent_congestion: int
+    bytes_sent: int
+    bytes_received: int
+    bytes_lost: int
+    bytes_retransmitted: int
+    stream_bytes_sent: int
+    stream_bytes_received: int
+    messages_sent: int
+    messages_received: int
+    datagrams_sent: int
+    datagrams_received: int
+    datagrams_dropped: int
+    acks_sent: int
+    acks_received: int
+    ecn_ce_received: int
+    key_updates: int
+    streams: int
+
+    @property
+    def rtt_ns(self) -> int:
+        """The smoothed round trip; 0 before the first sample."""
+        return self.rtt_smoothed_ns
+
+    @property
+    def packets_recovered(self) -> int:
+        """Packets really lost; their content goes out again until it is acknowledged."""
+        return max(self.packets_lost - self.packets_spurious, 0)
+
+    @property
+    def loss(self) -> float:
+        """Share of the sent packets that were lost, 0 to 1."""
+        return self.packets_recovered / self.packets_sent if self.packets_sent else 0.0
+
+    @property
+    def phase(self) -> str:
+        """Name of the congestion controller's phase, as BBR calls it."""
+        return _PHASES[self.controller_phase] if self.controller_phase < len(_PHASES) else "unknown"
+
+    @classmethod
+    def of(cls, counted: Mapping[str, int]) -> "ConnectionStats":
+        """Return the snapshot in the core's form."""
+        return cls(**{f.name: counted[f.name] for f in fields(cls)})

@@ -1,0 +1,1 @@
+"""The session service over gRPC: conversion, servicer and client."""

@@ -1,0 +1,1 @@
+"""The state service over gRPC: conversion, servicer and client."""
