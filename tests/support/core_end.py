@@ -191,12 +191,16 @@ class CoreEnd:
 
     def _write(self, stream_id: int) -> None:
         data, fin = self._unwritten.pop(stream_id)
-        taken = self.connection.stream_write(stream_id, data)
-        if taken < 0:
-            return
-        if taken < len(data):
-            self._unwritten[stream_id] = (data[taken:], fin)
-        elif fin:
+        at = 0
+        while at < len(data):
+            taken = self.connection.stream_write(stream_id, data, at)
+            if taken < 0:
+                return
+            if taken == 0:
+                self._unwritten[stream_id] = (data[at:], fin)
+                return
+            at += taken
+        if fin:
             self.connection.stream_finish(stream_id)
 
     def _send_messages(self) -> None:
