@@ -1,4 +1,4 @@
-"""``quantum-gateway``: serve, validate, genconfig, version, user, token."""
+"""``quantum-gateway``: serve, demo, validate, genconfig, version, user, token."""
 
 import argparse
 import asyncio
@@ -94,12 +94,28 @@ def _parser() -> argparse.ArgumentParser:
         _add_config(action)
         action.set_defaults(run=_user)
 
+    demo = verbs.add_parser("demo", help="watch two clients edit one text over a bad network")
+    _add_demo(demo)
+
     token = verbs.add_parser("token", help="print an access token for a user")
     token.add_argument("name")
     token.add_argument("--seconds", type=int, default=3600, metavar="N", help="its life")
     _add_config(token)
     token.set_defaults(run=_token)
     return parser
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    from gateway.demo import options  # the demo is not part of a gateway that serves
+
+    options.add_arguments(parser)
+    parser.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from gateway.demo.run import run
+
+    return run(options)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:

@@ -68,8 +68,11 @@ async def _serve(config: ProcessConfig, service: LocalSessionService) -> None:
         life.on_drain(server.close)
         life.spawn(service.run(), name="sweep")
         if config.metrics_port:
-            metrics = Metrics("session", process=True).serve(config.host, config.metrics_port)
-            life.on_stop(lambda: asyncio.to_thread(metrics.close))
+            metrics = Metrics("session", process=True)
+            metrics.read("sessions", "Sessions created and ended.", lambda: service.counts, "what")
+            metrics.read("held", "What the process holds.", service.gauges, "what", "gauge")
+            endpoint = metrics.serve(config.host, config.metrics_port)
+            life.on_stop(lambda: asyncio.to_thread(endpoint.close))
         sys.stdout.write(f"session: listening on {config.host}:{server.port}\n")
         sys.stdout.flush()
         await life.run()

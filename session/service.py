@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from uuid import UUID
@@ -70,6 +71,8 @@ class LocalSessionService:
         self._tokens = tokens
         self._due = Deadlines()
         self._expires: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
+        """Sessions created so far, and ended by state."""
 
     async def start(self) -> None:
         """Open the store and take up the sessions in it with what is left of their time."""
@@ -93,6 +96,10 @@ class LocalSessionService:
         while True:
             await self.sweep()
             await asyncio.sleep(1.0)
+
+    def gauges(self) -> dict[str, float]:
+        """Return what this process holds now, for its metrics."""
+        return {"live": len(self._expires), "records": len(self._due)}
 
     async def sweep(self) -> int:
         """Expire, idle and drop what is due; return how many records moved."""
@@ -135,6 +142,7 @@ class LocalSessionService:
             raise InvalidArgument(
                 f"connection {new.connection_id!r} has a live session already: resume or delete it"
             )
+        self.counts["created"] += 1
         return CreatedSession(session, token)
 
     async def get(self, session_id: str) -> Session:
@@ -285,6 +293,7 @@ class LocalSessionService:
             replace(record, session=after), expected_version=before.version
         ):
             return None
+        self.counts[after.state] += 1
         self._expires.pop(before.id, None)
         self._due.set(before.id, self._clock.monotonic_ns() + _ns(self._config.retain_s))
         return after
@@ -323,6 +332,7 @@ class LocalSessionService:
         """Follow a change of state that leaves the time-out as it was."""
         expires_ns = self._expires.get(session.id)
         if session.state.is_final:
+            self.counts[session.state] += 1
             self._expires.pop(session.id, None)
             self._due.set(session.id, self._clock.monotonic_ns() + _ns(self._config.retain_s))
         elif expires_ns is not None:
@@ -386,7 +396,10 @@ class LocalSessionService:
                 f"metadata has {len(metadata)} entries, at most "
                 f"{self._config.max_metadata_entries} are allowed"
             )
-        size = sum(len(k.encode()) + len(v.encode()) for k, v in metadata.items())
+        size = sum(
+            len(_utf8("a metadata key", k)) + len(_utf8("a metadata value", v))
+            for k, v in metadata.items()
+        )
         if size > self._config.max_metadata_bytes:
             raise InvalidArgument(
                 f"metadata has {size} bytes, at most {self._config.max_metadata_bytes} are allowed"
@@ -418,6 +431,14 @@ def _text(name: str, value: str, *, required: bool = False) -> None:
         raise InvalidArgument(f"{name} is missing")
     if len(value) > _MAX_TEXT:
         raise InvalidArgument(f"{name} has {len(value)} characters, at most {_MAX_TEXT}")
+    _utf8(name, value)
+
+
+def _utf8(name: str, value: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"{name} has half a surrogate pair: send whole characters") from None
 
 
 def _port(port: int) -> None:

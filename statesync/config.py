@@ -17,8 +17,9 @@ class StateSyncConfig:
     """Operations between snapshots. Few: larger files; many: a document opens slowly."""
     history: int = 1024
     """Operations an open document remembers for conflicts; older bases are read from the store."""
-    max_base_lag: int = 100_000
-    """Operations an edit may be behind; beyond it the client must read the document again."""
+    max_base_lag: int = 10_000
+    """Operations an edit may be behind; beyond it the client must read the document again. Many:
+    one stale edit costs a replay of as many operations."""
     max_open_documents: int = 1000
     """Documents held in memory; above it the least recently used idle one is closed."""
     max_operation_bytes: int = 256 << 10

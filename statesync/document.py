@@ -208,8 +208,8 @@ class Replica:
         if self._text is not None or strategy is None:
             _update(operation)
             return Plan(OperationStatus.APPLIED)
-        check(operation.payload, "the payload")
         paths = paths_of(operation)
+        check(operation.payload, "the payload")
         scopes, against = self._overlaps(paths, operation.base_version)
         if not scopes:
             changes_of(operation, self._root)

@@ -22,6 +22,7 @@ from statesync.api import (
     Event,
     EventType,
     InvalidArgument,
+    InvalidOperation,
     Lock,
     LogCompacted,
     Operation,
@@ -37,7 +38,7 @@ from statesync.document import HistoryTooShort, Plan, Replica
 from statesync.fanout import Fanout, Outlet
 from statesync.room import Room, RoomLimits, open_replica
 from statesync.store import Append, ClientMark, StateStore, StoredSnapshot
-from statesync.strategy import Strategy
+from statesync.strategy import ContentBroken, Strategy
 from statesync.subscription import PAGE, LocalSubscription
 from statesync.tree import same
 from svckit.clock import Clock
@@ -72,6 +73,8 @@ class Rooms:
         self._stamps = HybridClock("server")
         self._rooms: OrderedDict[str, Room] = OrderedDict()
         self._opening: dict[str, asyncio.Task[Room]] = {}
+        self._leaving: dict[str, asyncio.Future[None]] = {}
+        """The last commit of a broken room, to be awaited before its document opens again."""
         self.fanouts: dict[str, Fanout] = {}
         """Of each document that is watched."""
         self.subscriptions: dict[Outlet, LocalSubscription] = {}
@@ -79,6 +82,11 @@ class Rooms:
         self._is_closed = False
         self.refused: Counter[str] = Counter()
         """Operations refused, by error code."""
+        self.accepted: Counter[str] = Counter()
+        """Operations accepted, by status."""
+
+    def __len__(self) -> int:
+        return len(self._rooms)
 
     def __iter__(self) -> Iterator[Room]:
         return iter(tuple(self._rooms.values()))
@@ -186,9 +194,13 @@ class Rooms:
         """Apply a decided operation and give it to the store; *resolves* is a conflict it ends."""
         self._check_open(room)
         wall_ns = self._clock.wall_ns()
-        entry = room.commit(
-            actor, operation, plan, ids=self._ids, wall_ns=wall_ns, size_bytes=size_bytes
-        )
+        try:
+            entry = room.commit(
+                actor, operation, plan, ids=self._ids, wall_ns=wall_ns, size_bytes=size_bytes
+            )
+        except ContentBroken as error:
+            self._break(room)
+            raise InvalidOperation(str(error)) from None
         if resolves is not None:
             done = replace(
                 resolves,
@@ -301,6 +313,7 @@ class Rooms:
     def _broadcast(self, room: Room, entry: Append) -> None:
         operation, conflict = entry.operation, entry.conflict
         room.durable = operation.version
+        self.accepted[operation.status] += 1
         doc_id = operation.doc_id
         if doc_id in self.fanouts:
             user = operation.user_id
@@ -379,6 +392,9 @@ class Rooms:
     async def _open(self, doc_id: str) -> Room:
         try:
             self._make_space()
+            leaving = self._leaving.pop(doc_id, None)
+            if leaving is not None:
+                await asyncio.wait([leaving])
             loaded = await self._store.load(doc_id)
             if loaded is None:
                 raise DocumentNotFound(f"no document has the id {doc_id}")
@@ -405,10 +421,12 @@ class Rooms:
         del self._rooms[idle]
 
     def _break(self, room: Room) -> None:
-        """Forget a room whose replica is ahead of what the store has."""
+        """Forget a room whose replica is not what the store has, or will have."""
         room.is_broken = True
         if self._rooms.get(room.document.id) is room:
             del self._rooms[room.document.id]
+            if room.last_commit is not None and not room.last_commit.done():
+                self._leaving[room.document.id] = room.last_commit
 
     def _check_open(self, room: Room) -> None:
         if room.is_broken:

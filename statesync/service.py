@@ -22,7 +22,6 @@ from statesync.api import (
     Actor,
     AlreadyExists,
     AlreadyResolved,
-    Change,
     Conflict,
     ConflictNotFound,
     Document,
@@ -35,12 +34,10 @@ from statesync.api import (
     EventType,
     InvalidArgument,
     JsonValue,
-    Keep,
     Lock,
     NewDocument,
     Operation,
     OperationPage,
-    OperationStatus,
     Path,
     PermissionDenied,
     Resolution,
@@ -62,14 +59,13 @@ from statesync.checks import (
     size_of,
 )
 from statesync.config import StateSyncConfig
-from statesync.document import Plan
 from statesync.fanout import Fanout, Outlet
-from statesync.room import Room
+from statesync.room import Room, resolving
 from statesync.rooms import Rooms
 from statesync.store import ClientMark, StateStore
 from statesync.strategy import ConflictStrategy, ContentStrategy, Strategy
 from statesync.subscription import PAGE, LocalSubscription
-from statesync.tree import check, intended
+from statesync.tree import check
 from svckit.clock import Clock
 from svckit.logs import logger
 from svckit.registry import Registry
@@ -101,6 +97,18 @@ class LocalStateSyncService:
     def refused(self) -> Counter[str]:
         """Operations refused so far, by error code."""
         return self._rooms.refused
+
+    @property
+    def accepted(self) -> Counter[str]:
+        """Operations accepted so far, by status."""
+        return self._rooms.accepted
+
+    def gauges(self) -> dict[str, float]:
+        """Return what this process holds now, for its metrics."""
+        return {
+            "open_documents": len(self._rooms),
+            "subscriptions": len(self._rooms.subscriptions),
+        }
 
     async def start(self) -> None:
         """Open the store; raises ValueError if it cannot give the configured durability."""
@@ -515,27 +523,14 @@ class LocalStateSyncService:
         resolution: Resolution,
         size_bytes: int,
     ) -> "tuple[asyncio.Future[None] | None, Conflict]":
-        incoming = conflict.incoming
-        effect: tuple[Change, ...] = ()
-        if resolution.keep is Keep.INCOMING:
-            effect = intended(incoming)
-        elif resolution.keep is Keep.VALUE:
-            effect = (Change(incoming.target, resolution.value),)
-        operation = replace(
-            incoming,
-            # Its own name, so that deciding twice is deciding once.
-            client_id=f"resolve:{conflict.id}",
-            client_seq=1,
-            base_version=room.replica.version,
-            fencing_token=0,
-        )
+        operation, plan = resolving(conflict, resolution, room.replica.version)
         room.admit(actor, operation, size_bytes, self._clock.monotonic_ns())
         room.marks[operation.client_id] = ClientMark("", 0)
         entry, kept = self._rooms.commit(
             room,
             actor,
             operation,
-            Plan(OperationStatus.RESOLVED, effect),
+            plan,
             size_bytes,
             resolves=conflict,
         )

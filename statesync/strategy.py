@@ -63,11 +63,18 @@ class ConflictStrategy(Protocol):
         ...
 
 
+class ContentBroken(Exception):
+    """An update spoiled the content it was applied to: open that again, without the update."""
+
+
 class Content(Protocol):
     """Content that merges by itself, held open."""
 
     def apply(self, update: bytes) -> None:
-        """Take in an update; raises `InvalidOperation`, and nothing changed, if it is unfit."""
+        """Take in an update; raises `InvalidOperation`, and nothing changed, if it is unfit.
+
+        Raises `ContentBroken` if that was found out too late.
+        """
         ...
 
     def encode(self) -> bytes:

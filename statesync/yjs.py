@@ -28,15 +28,18 @@ class Update:
 
     def missing_from(self, state: Mapping[int, int]) -> bool:
         """Return whether something that the update builds on is neither in *state* nor in it."""
-        reached = dict(state)
+        reached: dict[int, int] = {}
         for client, ranges in self.ranges.items():
-            at = reached.get(client, 0)
+            at = state.get(client, 0)
             for start, end in ranges:
                 if start > at:
                     return True
                 at = max(at, end)
             reached[client] = at
-        return any(clock > reached.get(client, 0) for client, clock in self.needs.items())
+        for client, clock in self.needs.items():
+            if clock > state.get(client, 0) and clock > reached.get(client, 0):
+                return True
+        return False
 
     def advance(self, state: dict[int, int]) -> None:
         """Raise *state* to what holds after the update was applied."""
@@ -124,15 +127,21 @@ class _Reader:
         return self._data[self._at - 1]
 
     def varuint(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-            if shift > 56:
-                raise MalformedUpdate("a number in the update is too large")
+        data, at = self._data, self._at
+        try:
+            byte = data[at]
+            value, shift = byte & 0x7F, 7
+            while byte >= 0x80:
+                at += 1
+                byte = data[at]
+                value |= (byte & 0x7F) << shift
+                shift += 7
+                if shift > 63:
+                    raise MalformedUpdate("a number in the update is too large")
+        except IndexError:
+            raise MalformedUpdate("the update ends early") from None
+        self._at = at + 1
+        return value
 
     def count(self) -> int:
         """Read a number of things, of which each takes at least a byte."""

@@ -132,7 +132,6 @@ cdef struct Conn:
     uint8_t[256] close_reason
     uint32_t close_reason_bytes
     uint32_t close_answers      # packets that came while CLOSING
-    bint version_refused        # a version negotiation packet came before a server hello
     bint reset_token_known
     uint8_t[16] reset_token     # of the server, for stateless resets; of our own when we are the server
     # application

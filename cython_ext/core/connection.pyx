@@ -112,6 +112,12 @@ cdef class Connection:
     cdef void changed(self):
         self._endpoint.mark_changed(self)
 
+    cdef void forget_if_ended(self, Stream* s):
+        stream_forget_if_ended(self.c, s)
+        if self.c.owes:
+            # The peer may open another stream in its place.
+            self.changed()
+
     # streams
 
     def open_stream(self, bidirectional: bool = True) -> int | None:
@@ -214,7 +220,7 @@ cdef class Connection:
         if length == 0:
             if s.receive_state == RESET_RECEIVED or s.receive_state == RESET_READ:
                 advance_receive(&s.receive_state, READ_RESET)
-                stream_forget_if_ended(self.c, s)
+                self.forget_if_ended(s)
                 return None
             if s.final_size == NO_FINAL_SIZE or s.contiguous < s.final_size:
                 return None
@@ -229,7 +235,7 @@ cdef class Connection:
                 self.changed()
             elif self.c.owes:
                 self.changed()
-        stream_forget_if_ended(self.c, s)
+        self.forget_if_ended(s)
         return data
 
     def stream_at_end(self, stream_id: int) -> bool:
@@ -289,7 +295,9 @@ cdef class Connection:
             inbox_pop(&self.c.messages_in.inbox, <uint8_t*> PyBytes_AS_STRING(message))
             self.c.messages_in.consumed += length + 1
             taken.append(message)
-        if self.c.messages_in.limit - self.c.messages_in.consumed <= self.c.params.max_message_data // 2:
+        # Never less than the largest message, or a sender that has one waits for ever.
+        least = max(self.c.params.max_message_data // 2, self.c.params.max_message_bytes) + 1
+        if self.c.messages_in.limit - self.c.messages_in.consumed < least:
             self.c.owes |= OWES_MAX_MESSAGE_DATA
             self.changed()
         return taken
@@ -369,7 +377,7 @@ cdef class Connection:
                 events.append((<int> STREAM_SPACE, s.id, 0))
             if told & STREAM_IS_ACKED:
                 events.append((<int> STREAM_DELIVERED, s.id, 0))
-            stream_forget_if_ended(self.c, s)
+            self.forget_if_ended(s)
         if mine & EVENT_MESSAGES:
             events.append((<int> MESSAGES_ARRIVED, 0, 0))
         if mine & EVENT_DATAGRAMS:
@@ -405,11 +413,6 @@ cdef class Connection:
     def cause(self) -> CloseCause:
         """Why the connection ended; OPEN while it has not."""
         return CloseCause(self.c.cause)
-
-    @property
-    def version_refused(self) -> bool:
-        """Whether something at the server's address said that it speaks other versions."""
-        return self.c.version_refused
 
     @property
     def close_frame(self) -> tuple[int, bool, bytes]:

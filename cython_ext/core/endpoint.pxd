@@ -23,6 +23,7 @@ cdef class Endpoint(ConnectionTable):
     cdef dict hellos                    # (address bytes, client id) -> serial, server side
     cdef uint64_t serials
     cdef uint32_t half_open
+    cdef uint32_t clients               # connections that we opened; servers search none for a reset
     cdef Inbox backlog                  # handshake datagrams that wait for the GIL: Address || datagram
     cdef Inbox outbox                   # datagrams of no connection, or of a handshake: Address || datagram
     cdef int64_t answers_refilled_ns    # rate of version negotiations and stateless resets
@@ -35,7 +36,6 @@ cdef class Endpoint(ConnectionTable):
     cdef void handle_train(self, uint8_t* data, uint32_t length, uint32_t segment, const Address* peer, uint8_t ecn,
                            int64_t now_ns) noexcept nogil
     cdef Verdict handle_one(self, uint8_t* data, uint32_t length, const Address* peer, uint8_t ecn, int64_t now_ns) noexcept nogil
-    cdef Verdict note_negotiation(self, const uint8_t* id) noexcept nogil
     cdef Verdict route(self, const Header* header, uint8_t* data, uint32_t length, const Address* peer, uint8_t ecn,
                        int64_t now_ns) noexcept nogil
     cdef void handle_timers(self, int64_t now_ns) noexcept nogil
@@ -44,6 +44,8 @@ cdef class Endpoint(ConnectionTable):
     cdef bint may_answer(self, int64_t now_ns) noexcept nogil
     cdef void send_reset(self, const Header* header, const Address* peer) noexcept
     cdef bint post(self, const Address* peer, bytes datagram)
+    cdef Verdict handle_version_negotiation(self, const Header* header, const uint8_t* data, uint32_t length,
+                                            const Address* peer) noexcept nogil
     cdef Verdict handle_reset(self, const Header* header, const uint8_t* data, uint32_t length, const Address* peer,
                               int64_t now_ns) noexcept nogil
     cdef int negotiate_version(self, bytes id, const Address* peer) except -1

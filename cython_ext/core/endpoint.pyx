@@ -7,6 +7,7 @@ core), plain commands, `poll_*` (core to world) and properties; time is always a
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc
 from libc.string cimport memcmp, memcpy
 
@@ -34,7 +35,7 @@ from cython_ext.core.table cimport ConnectionTable
 from cython_ext.crypto.keys cimport keys_install
 from cython_ext.wire.header cimport (
     ACCEPTED, BACKLOG_LIMIT, BAD_RESET, BAD_VERSION, CONNECTION_LIMIT, EARLY_LIMIT, FLAG_ACK,
-    FLAG_RST, FLAG_SYN, FLAGS_PROTECTED, HALF_OPEN_LIMIT, HELLO_CONFLICT, HELLO_DUPLICATE,
+    FLAG_RST, FLAG_SYN, FLAGS_PROTECTED, HALF_OPEN_LIMIT, HEADER_BYTES, HELLO_CONFLICT, HELLO_DUPLICATE,
     NOT_ACCEPTING, REPLAYED, RETRY_IGNORED, UNKNOWN_ID, VERSION_NEGOTIATION, VERSION_ONE,
     WRONG_ADDRESS, WRONG_STATE, expand_packet_number, parse_header,
 )
@@ -55,6 +56,7 @@ cdef enum:
     EARLY_DATAGRAMS = 10
     ANSWERS_PER_S = 100         # docs/protocol.md section 8
     RESET_TRIGGER_BYTES = 48
+    OFFERED_VERSIONS = 16       # as many as a reason lists
     FIRST_BUCKETS = 64
     MAX_DATAGRAM = 65535
 
@@ -112,7 +114,7 @@ cdef class Endpoint(ConnectionTable):
             return verdict
         if header.version != 2:
             if header.version == 0:
-                return self.note_negotiation(header.id)
+                return self.handle_version_negotiation(&header, data, length, peer)
             if self.seed is None:
                 return BAD_VERSION
             if header.flags != FLAG_SYN if header.version == 1 else length < 1200:
@@ -123,13 +125,6 @@ cdef class Endpoint(ConnectionTable):
                 self.negotiate_version(header.id[:16], peer)
             return VERSION_ONE if header.version == 1 else BAD_VERSION
         return self.route(&header, data, length, peer, ecn, now_ns)
-
-    cdef Verdict note_negotiation(self, const uint8_t* id) noexcept nogil:
-        #= 4.8: A client MUST NOT give up because of a version negotiation packet alone.
-        cdef Conn* c = self.find(id)
-        if c != NULL and c.is_client and c.state == HELLO_SENT:
-            c.version_refused = True
-        return VERSION_NEGOTIATION
 
     cdef Verdict route(self, const Header* header, uint8_t* data, uint32_t length, const Address* peer, uint8_t ecn,
                        int64_t now_ns) noexcept nogil:
@@ -168,13 +163,26 @@ cdef class Endpoint(ConnectionTable):
         self.touch(c)
         return verdict
 
+    cdef Verdict handle_version_negotiation(self, const Header* header, const uint8_t* data, uint32_t length,
+                                            const Address* peer) noexcept nogil:
+        """Remember what a server offers instead: the reason, should the handshake time out."""
+        #= 4.8: A client MUST NOT give up because of a version negotiation packet alone.
+        cdef Conn* c = self.find(header.id)
+        cdef uint32_t n, size
+        if c != NULL and c.is_client and c.state == HELLO_SENT and not header.flags and address_equal(&c.peer_address, peer):
+            size = snprintf(<char*> c.close_reason, sizeof(c.close_reason), "the server offers version")
+            for n in range(HEADER_BYTES, length if length < HEADER_BYTES + OFFERED_VERSIONS else HEADER_BYTES + OFFERED_VERSIONS):
+                size += snprintf(<char*> c.close_reason + size, sizeof(c.close_reason) - size, " %d", data[n])
+            c.close_reason_bytes = size
+        return VERSION_NEGOTIATION
+
     cdef Verdict handle_reset(self, const Header* header, const uint8_t* data, uint32_t length, const Address* peer,
                               int64_t now_ns) noexcept nogil:
         #= 6.5: A client MUST compare the token of a stateless reset with the one from DONE in constant time, and move to DRAINING only when they are equal.
         # The packet carries the server's id, as ours did, so connections are found by address and that id.
         cdef uint32_t n
         cdef Conn* c
-        if length != 48:
+        if length != 48 or self.clients == 0:
             return BAD_RESET
         for n in range(self.bucket_count):
             c = self.buckets[n]
@@ -245,6 +253,7 @@ cdef class Endpoint(ConnectionTable):
         c.keys.update_after = c.params.key_update_packets
         self.serials += 1
         c.serial = self.serials
+        self.clients += is_client
         if not self.insert(c):
             raise MemoryError
         c.owners = 2
@@ -388,6 +397,7 @@ cdef class Endpoint(ConnectionTable):
         c.expected = number + 1
         memcpy(c.peer_id, PyBytes_AS_STRING(handle.handshake.server_id), 16)
         read_peer(&c.peer, handle.handshake.server_params)
+        c.close_reason_bytes = 0
         advance_connection(&c.state, VERIFY_HELLO)
         self.start(handle, handle.handshake.secrets.client, handle.handshake.secrets.server, now_ns)
         c.events |= EVENT_CONNECTED
@@ -493,7 +503,9 @@ cdef class Endpoint(ConnectionTable):
     cdef int forget(self, Connection handle) except -1:
         cdef Conn* c = handle.c
         del self.handles[c.serial]
-        if not c.is_client:
+        if c.is_client:
+            self.clients -= 1
+        else:
             self.hellos.pop((address_key(&c.peer_address), (<const uint8_t*> c.peer_id)[:16]), None)
             if c.half_open:
                 c.half_open = False
@@ -506,7 +518,8 @@ cdef class Endpoint(ConnectionTable):
     def mark_changed(self, handle: Connection) -> None:
         """Note that a command gave *handle* something to do; called by the handle itself."""
         cdef Connection known = handle
-        if known.c.state != CLOSED:
+        # One that was just abandoned is CLOSED but still ours, until its end was told.
+        if known.c.state != CLOSED or known.c.serial in self.handles:
             self.touch(known.c)
 
     def address_of(self, handle: Connection) -> tuple[str, int]:

@@ -101,7 +101,8 @@ cdef Verdict handle_while_closing(Conn* c, const uint8_t* plain, uint32_t plain_
     #= 6.3: An endpoint MUST NOT process any frame but CLOSE while it is CLOSING or DRAINING.
     cdef Reader r
     cdef Frame f
-    reader_init(&r, plain, plain_bytes)
+    # What does not parse is not acted on, and not looked into either.
+    reader_init(&r, plain, plain_bytes if check_frames(plain, plain_bytes) else 0)
     while reader_left(&r) and parse_frame(&r, &f):
         if f.type == FRAME_CLOSE or f.type == FRAME_CLOSE_APP:
             conn_enter_draining(c, PEER_CLOSE, now_ns)

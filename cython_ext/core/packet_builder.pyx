@@ -195,7 +195,8 @@ cdef void add_messages(Conn* c, Build* b, uint32_t full) noexcept nogil:
     cdef MessageOut* m
     cdef size_t head
     cdef bint resend
-    while outgoing_has_work(&c.messages_out) and (b.frames < MAX_FRAMES - 1 or run_high):
+    # One entry stays for the run that is still open at the end.
+    while outgoing_has_work(&c.messages_out) and b.frames < MAX_FRAMES - 1:
         buffer_next(&c.messages_out.buffer, c.messages_out.buffer.end, &low, &high)
         resend = low < c.messages_out.buffer.sent
         # New messages come in order, so the search is for what was lost.

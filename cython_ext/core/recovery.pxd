@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from cython_ext.core.controller cimport AckEvent, Controller
 from cython_ext.core.delivery cimport Delivery, Snapshot
 from cython_ext.core.pacer cimport Pacer
+from cython_ext.core.ranges cimport RangeSet
 from cython_ext.core.rtt cimport Rtt
 
 cdef enum:
@@ -48,6 +49,8 @@ cdef struct Recovery:
     uint64_t packet_capacity    # power of two
     uint64_t first
     uint64_t next
+    uint64_t first_in_flight    # nothing below is in flight; a place to start looking
+    RangeSet acked              # numbers acknowledged, from `first` on: an ACK repeats most of what the last one said
     SentFrame* frames
     uint64_t frame_capacity     # power of two
     uint64_t frame_first

@@ -12,6 +12,7 @@ from libc.string cimport memset
 from cython_ext.core.controller cimport controller_clear, controller_init
 from cython_ext.core.delivery cimport delivery_finish, delivery_on_acked, delivery_on_sent
 from cython_ext.core.pacer cimport pacer_init, pacer_set_rate, pacer_spend
+from cython_ext.core.ranges cimport ranges_add, ranges_clear, ranges_find, ranges_remove_below
 from cython_ext.core.rtt cimport rtt_init, rtt_probe_timeout_ns, rtt_update
 
 cdef enum:
@@ -50,6 +51,7 @@ cdef void recovery_clear(Recovery* r) noexcept nogil:
     controller_clear(&r.controller)
     free(r.packets)
     free(r.frames)
+    ranges_clear(&r.acked)
     r.packets = NULL
     r.frames = NULL
     r.packet_capacity = r.frame_capacity = 0
@@ -158,6 +160,8 @@ cdef void advance(Recovery* r, int64_t now_ns) noexcept nogil:
             break
         r.frame_first = p.first_frame + p.frame_count
         r.first += 1
+    if r.acked.count and r.acked.items[0].low < r.first:
+        ranges_remove_below(&r.acked, r.first)
 
 
 cdef void for_frames(Recovery* r, const SentPacket* p, bint acked) noexcept nogil:
@@ -185,16 +189,11 @@ cdef void on_spurious(Recovery* r, uint64_t number, int64_t now_ns) noexcept nog
     r.controller.algorithm.on_spurious(&r.controller, now_ns)
 
 
-cdef bint recovery_ack_range(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil:
-    """Mark [low, high] as acknowledged; False when a number in it was never used, or was skipped on purpose."""
+cdef bint mark_acked(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil:
+    """Mark [low, high), none of which was acknowledged before; False at a number skipped on purpose."""
     cdef uint64_t n
     cdef SentPacket* p
-    #= 5.2: An endpoint MUST close with PROTOCOL_VIOLATION when it receives an acknowledgement, in a frame or in the header, of a packet number that it has not sent or has skipped on purpose.
-    if high >= r.next:
-        return False
-    if low < r.first:
-        low = r.first
-    for n in range(low, high + 1):
+    for n in range(low, high):
         p = packet(r, n)
         if p.state == SENT_ACKED:
             continue
@@ -215,6 +214,40 @@ cdef bint recovery_ack_range(Recovery* r, uint64_t low, uint64_t high, int64_t n
             if p.sent_ns > r.event.largest_sent_ns:
                 r.event.largest_sent_ns = p.sent_ns
         for_frames(r, p, True)
+    return True
+
+
+cdef bint recovery_ack_range(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil:
+    """Mark [low, high] as acknowledged; False when a number in it was never used, or was skipped on purpose.
+
+    Costs what is new in the range, and a search: not what earlier ACKs said already.
+    """
+    cdef unsigned int at
+    cdef uint64_t stop
+    cdef uint64_t end = high + 1
+    #= 5.2: An endpoint MUST close with PROTOCOL_VIOLATION when it receives an acknowledgement, in a frame or in the header, of a packet number that it has not sent or has skipped on purpose.
+    if high >= r.next:
+        return False
+    if low < r.first:
+        low = r.first
+    if low >= end:
+        return True
+    high = low
+    at = ranges_find(&r.acked, low)
+    while high < end:
+        stop = end
+        if at < r.acked.count:
+            if r.acked.items[at].low <= high:
+                high = r.acked.items[at].high
+                at += 1
+                continue
+            if r.acked.items[at].low < stop:
+                stop = r.acked.items[at].low
+        if not mark_acked(r, high, stop, now_ns):
+            return False
+        high = stop
+    # Without memory the numbers are only looked at again.
+    ranges_add(&r.acked, low, end)
     return True
 
 
@@ -249,9 +282,13 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
         r.time_threshold_8th = INITIAL_TIME_EIGHTHS
     lost_before = now_ns - delay
     end = r.largest_acked if r.largest_acked < r.next else r.next
-    for n in range(r.first, end):
+    if r.first_in_flight < r.first:
+        r.first_in_flight = r.first
+    for n in range(r.first_in_flight, end):
         p = packet(r, n)
         if p.state != SENT_IN_FLIGHT:
+            if n == r.first_in_flight:
+                r.first_in_flight += 1
             continue
         if p.sent_ns <= lost_before or r.largest_acked - n >= r.packet_threshold:
             p.state = SENT_LOST

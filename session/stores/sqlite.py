@@ -10,11 +10,10 @@ next write.
 import asyncio
 import contextlib
 import json
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import aiosqlite
 
 from session.api import ServiceUnavailable, Session, SessionFilter, SessionState, SessionStats
 from session.index import SessionIndex
@@ -34,12 +33,13 @@ class SqliteStore:
     """A store in the file at *location*."""
 
     def __init__(self, location: str) -> None:
-        """Use the file at *location*, which is created where missing; ``:memory:`` is for tests."""
+        """Use the file at *location*, which is created where missing."""
         if not location:
             raise ValueError("the sqlite session store needs a location: the path of its file")
         self._location = location
         self._index = SessionIndex()
-        self._database: aiosqlite.Connection | None = None
+        self._thread = ThreadPoolExecutor(1, "session-store")
+        self._database: sqlite3.Connection | None = None
         self._pending: dict[str, Record | None] = {}
         self._committed: asyncio.Future[None] | None = None
         self._wake = asyncio.Event()
@@ -48,34 +48,13 @@ class SqliteStore:
 
     async def open(self) -> None:
         """Open the file and read every record; raises `ServiceUnavailable` if it cannot."""
+        loop = asyncio.get_running_loop()
         try:
-            if self._location != ":memory:":
-                Path(self._location).parent.mkdir(parents=True, exist_ok=True)
-            database = await aiosqlite.connect(self._location)
-        except (OSError, aiosqlite.Error) as error:
+            found = await loop.run_in_executor(self._thread, self._open)
+        except (OSError, sqlite3.Error) as error:
             raise ServiceUnavailable(f"cannot open {self._location}: {error}") from error
-        self._database = database
-        try:
-            await database.execute("PRAGMA journal_mode=WAL")
-            await database.execute("PRAGMA synchronous=FULL")
-            (found,) = await self._one("PRAGMA user_version")
-            if found not in (0, _SCHEMA_VERSION):
-                raise ServiceUnavailable(
-                    f"{self._location} has sessions of schema {found}, this program reads "
-                    f"{_SCHEMA_VERSION}: use the program that wrote it, or another file"
-                )
-            await database.execute(_SCHEMA)
-            await database.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
-            await database.commit()
-            async with database.execute("SELECT token_hash, body FROM sessions") as rows:
-                async for token_hash, body in rows:
-                    self._index.insert(Record(_decode(body), token_hash))
-        except aiosqlite.Error as error:
-            await database.close()
-            raise ServiceUnavailable(f"cannot use {self._location}: {error}") from error
-        except ServiceUnavailable:
-            await database.close()
-            raise
+        for token_hash, body in found:
+            self._index.insert(Record(_decode(body), token_hash))
         self._writer = asyncio.create_task(self._write(), name="session-store-writer")
 
     async def close(self) -> None:
@@ -86,7 +65,9 @@ class SqliteStore:
             with contextlib.suppress(ServiceUnavailable):
                 await self._writer
         if self._database is not None:
-            await self._database.close()
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._thread, self._database.close)
+        self._thread.shutdown()
 
     async def insert(self, record: Record) -> bool:
         """Keep a new record; returns after it is committed."""
@@ -168,31 +149,54 @@ class SqliteStore:
                 return
 
     async def _write_batch(self, batch: dict[str, Record | None]) -> ServiceUnavailable | None:
-        assert self._database is not None
         rows = [(k, r.token_hash, _encode(r.session)) for k, r in batch.items() if r is not None]
         gone = [(k,) for k, r in batch.items() if r is None]
+        loop = asyncio.get_running_loop()
         try:
-            if rows:
-                await self._database.executemany(
-                    "INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT (id) "
-                    "DO UPDATE SET token_hash = excluded.token_hash, body = excluded.body",
-                    rows,
-                )
-            if gone:
-                await self._database.executemany("DELETE FROM sessions WHERE id = ?", gone)
-            await self._database.commit()
-        except aiosqlite.Error as error:
-            with contextlib.suppress(aiosqlite.Error):
-                await self._database.rollback()
+            await loop.run_in_executor(self._thread, self._commit_rows, rows, gone)
+        except sqlite3.Error as error:
             return ServiceUnavailable(f"the session was not saved: {error}")
         return None
 
-    async def _one(self, sql: str) -> tuple[Any, ...]:
-        assert self._database is not None
-        async with self._database.execute(sql) as cursor:
-            row = await cursor.fetchone()
-        assert row is not None
-        return tuple(row)
+    # In the thread.
+
+    def _open(self) -> list[tuple[bytes, str]]:
+        Path(self._location).parent.mkdir(parents=True, exist_ok=True)
+        database = sqlite3.connect(self._location, isolation_level=None)
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=FULL")
+            (found,) = database.execute("PRAGMA user_version").fetchone()
+            if found not in (0, _SCHEMA_VERSION):
+                raise sqlite3.DatabaseError(
+                    f"it has sessions of schema {found}, this program reads {_SCHEMA_VERSION}: use "
+                    "the program that wrote it, or another file"
+                )
+            database.execute(_SCHEMA)
+            database.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
+            rows = database.execute("SELECT token_hash, body FROM sessions").fetchall()
+        except sqlite3.Error:
+            database.close()
+            raise
+        self._database = database
+        return rows
+
+    def _commit_rows(self, rows: list[tuple[str, bytes, str]], gone: list[tuple[str]]) -> None:
+        database = self._database
+        assert database is not None
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            database.executemany(
+                "INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT (id) "
+                "DO UPDATE SET token_hash = excluded.token_hash, body = excluded.body",
+                rows,
+            )
+            database.executemany("DELETE FROM sessions WHERE id = ?", gone)
+            database.execute("COMMIT")
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):
+                database.execute("ROLLBACK")
+            raise
 
 
 def _encode(session: Session) -> str:

@@ -33,6 +33,9 @@ class _Log:
     locks: dict[int, Lock] = field(default_factory=dict)
     last_token: int = 0
 
+    def current(self) -> Document:
+        return replace(self.document, version=len(self.operations))
+
 
 class MemoryStore:
     """A store of lists and dictionaries."""
@@ -67,7 +70,7 @@ class MemoryStore:
             return None
         newest = log.snapshots[-1]
         return Loaded(
-            document=log.document,
+            document=log.current(),
             snapshot=StoredSnapshot(newest.version, _own(newest.content)),
             operations=tuple(log.operations[newest.version :]),
             locks=tuple(log.locks.values()),
@@ -77,14 +80,14 @@ class MemoryStore:
     async def document(self, doc_id: str) -> Document | None:
         """Return a document's settings."""
         log = self._logs.get(doc_id)
-        return None if log is None else log.document
+        return None if log is None else log.current()
 
     async def update(self, document: Document, expected_revision: int) -> bool:
         """Replace a document's settings; its version stays the log's."""
         log = self._logs.get(document.id)
         if log is None or log.document.revision != expected_revision:
             return False
-        log.document = replace(document, version=log.document.version)
+        log.document = document
         return True
 
     async def documents(
@@ -94,7 +97,7 @@ class MemoryStore:
         total = 0
         page: list[Document] = []
         for doc_id in self._ids:
-            document = self._logs[doc_id].document
+            document = self._logs[doc_id].current()
             if _matches(document, where) and (reader is None or _reads(reader, document)):
                 total += 1
                 if doc_id > after and len(page) < limit:
@@ -117,7 +120,6 @@ class MemoryStore:
         log.operations.append(operation)
         log.by_name[name] = operation.version
         log.marks[operation.client_id] = ClientMark(operation.user_id, operation.client_seq)
-        log.document = replace(log.document, version=operation.version)
         if entry.conflict is not None:
             log.conflicts[entry.conflict.id] = entry.conflict
         return None

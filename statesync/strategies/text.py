@@ -2,12 +2,15 @@
 
 The text is the root called ``text``. pycrdt counts UTF-8 bytes; `TextContent.edit` counts Unicode
 code points, as Python does. Not safe to share between threads.
+
+What is not defended: an editor with the right to write, and so to delete, can forge an insertion
+whose neighbours contradict each other; replicas may then disagree about the text around it.
 """
 
 from pycrdt import Doc, Text
 
 from statesync.api import InvalidOperation, JsonValue
-from statesync.strategy import ASSOCIATIVE, COMMUTATIVE, IDEMPOTENT
+from statesync.strategy import ASSOCIATIVE, COMMUTATIVE, IDEMPOTENT, ContentBroken
 from statesync.yjs import MalformedUpdate, read_state_vector, read_update
 
 _ROOT = "text"
@@ -28,7 +31,11 @@ class TextContent:
             self.apply(state)
 
     def apply(self, update: bytes) -> None:
-        """Take in an update; raises `InvalidOperation`, and nothing changed, if it is unfit."""
+        """Take in an update; raises `InvalidOperation`, and nothing changed, if it is unfit.
+
+        Raises `ContentBroken` for a forgery that is found out too late: this replica is then
+        spoiled, and the text must be opened again.
+        """
         try:
             extent = read_update(update)
             if extent.missing_from(self._clocks):
@@ -38,8 +45,16 @@ class TextContent:
             self._doc.apply_update(update)
         except MalformedUpdate as error:
             raise InvalidOperation(f"the payload is not a Yjs update: {error}") from None
+        except InvalidOperation:
+            raise
         except ValueError as error:
             raise InvalidOperation(f"the payload is not a Yjs update: {error}") from None
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            # A well-formed update of impossible content fails half way, or panics, which is not
+            # even an Exception.
+            raise ContentBroken(f"the update cannot be applied: {error}") from None
         extent.advance(self._clocks)
         self._as_text = None
 
@@ -98,7 +113,10 @@ class TextStrategy:
         """Return the state of new text: from a string, a Yjs state, or nothing."""
         opened = TextContent()
         if isinstance(content, bytes):
-            opened.apply(content)
+            try:
+                opened.apply(content)
+            except ContentBroken as error:
+                raise InvalidOperation(str(error)) from None
         elif isinstance(content, str):
             _check_encodable(content)
             opened.edit(0, 0, content)

@@ -52,8 +52,7 @@ def id_pieces(connection_id: bytes, now_ns: int) -> list[bytes]:
     assert 0 <= blind < 86_400_000, "the id's time is not within a day of the clock"
     rand_a = int.from_bytes(connection_id[6:8], "big") & 0xFFF
     rand_b = int.from_bytes(connection_id[8:], "big") & ((1 << 62) - 1)
-    first = blind.to_bytes(4, "big") + rand_a.to_bytes(2, "big") + bytes(10)
-    return [first, rand_b.to_bytes(8, "big")]
+    return [(blind << 96 | rand_a << 84 | rand_b).to_bytes(16, "big")]
 
 
 def core_params(parameters: Parameters = DEFAULT_PARAMETERS, **choices: Any) -> Params:

@@ -85,7 +85,7 @@ time.time_ns = lambda: 10**18  # a clock that stands leaves all to randomness
 from quantum import guuid
 guuid.new()  # there is unused randomness now
 child = os.fork()
-print(guuid.text(), flush=True)
+os.write(1, guuid.text().encode() + b"\\n")  # in one piece: two processes share this pipe
 if child:
     os.waitpid(child, 0)
 """

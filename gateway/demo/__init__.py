@@ -1,0 +1,1 @@
+"""The main job: a gateway, two clients and a bad network, live in the terminal."""
