@@ -9,6 +9,7 @@ from quantum.client import connect
 from quantum.config import TransportConfig, lan, loopback, wan
 from quantum.connection import Connection
 from quantum.errors import (
+    AddressError,
     ConfigurationError,
     ConnectionClosed,
     ConnectionFailed,
@@ -26,8 +27,10 @@ from quantum.identity import Identity
 from quantum.server import Listener, serve
 from quantum.stats import ConnectionStats
 from quantum.stream import Stream
+from quantum.transport import StreamTransport, stream_pair
 
 __all__ = [
+    "AddressError",
     "ConfigurationError",
     "Connection",
     "ConnectionClosed",
@@ -44,11 +47,13 @@ __all__ = [
     "StreamFinished",
     "StreamReset",
     "StreamStopped",
+    "StreamTransport",
     "TransportConfig",
     "TransportFailure",
     "connect",
     "lan",
     "loopback",
     "serve",
+    "stream_pair",
     "wan",
 ]

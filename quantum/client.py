@@ -2,42 +2,18 @@
 
 import asyncio
 import socket
-from collections.abc import Generator
-from types import TracebackType
-from typing import Any
+from functools import partial
 
 from quantum.config import TransportConfig
 from quantum.connection import Connection
 from quantum.endpoint import UdpEndpoint
 from quantum.errors import ConfigurationError, HandshakeError, QuantumError
 from quantum.identity import parse_pin
+from quantum.opening import Opening
 
 # Head start of each address over the next one (RFC 8305 recommends 250 ms).
 ATTEMPT_DELAY_S = 0.25
-
-
-class _Connecting:
-    """What `connect` returns: await it, or enter it with ``async with``."""
-
-    def __init__(self, *arguments: Any) -> None:
-        self._arguments = arguments
-        self._connection: Connection | None = None
-
-    def __await__(self) -> Generator[Any, None, Connection]:
-        return _connect(*self._arguments).__await__()
-
-    async def __aenter__(self) -> Connection:
-        self._connection = await self
-        return self._connection
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._connection is not None
-        await self._connection.__aexit__(kind, error, traceback)
+MAX_NAME_BYTES = 255
 
 
 def connect(
@@ -47,67 +23,89 @@ def connect(
     config: TransportConfig | None = None,
     server_name: str = "",
     timeout: float | None = None,
-) -> _Connecting:
+) -> Opening[Connection]:
     """Connect to ``"host:port"`` (or a pair) of the server whose public key is *pin*.
 
     Use as ``conn = await connect(...)`` or ``async with connect(...) as conn``. *timeout* is in
-    seconds and
-    replaces the configuration's `handshake_timeout`. Raises HandshakeError when no address
-    answers with proof of that key, ConfigurationError for a malformed address or pin.
+    seconds and replaces the configuration's `handshake_timeout`. Every address of a name is tried,
+    each with a short head start over the next. Raises HandshakeError when none answers with proof
+    of that key, ConfigurationError for a malformed address, pin, name or time-out.
     """
     host, port = split_address(address)
     config = config or TransportConfig()
     if timeout is not None:
         config = config.replace(handshake_timeout=timeout)
-    return _Connecting(host, port, parse_pin(pin), config, server_name or host)
+    if len((server_name or host).encode()) > MAX_NAME_BYTES:
+        raise ConfigurationError(f"a server's name has at most {MAX_NAME_BYTES} bytes")
+    return Opening(partial(_connect, host, port, parse_pin(pin), config, server_name or host))
 
 
 def split_address(address: str | tuple[str, int]) -> tuple[str, int]:
     """Return (host, port) of ``host:port``, ``[v6]:port`` or a pair; ConfigurationError
     otherwise."""
-    if isinstance(address, tuple):
-        host, port_text = address[0], str(address[1])
-    else:
-        host, _, port_text = address.rpartition(":")
+    host: object = ""
+    port: object = ""
+    if isinstance(address, str):
+        host, _, port = address.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
-    if not host or not port_text.isdecimal() or not 0 < int(port_text) < 65536:
+    elif isinstance(address, tuple) and len(address) >= 2:
+        # A socket's own name of an IPv6 address has four parts.
+        host, port = address[0], address[1]
+    digits = str(port)
+    number = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 6 else 0
+    if not isinstance(host, str) or not host or not 0 < number < 65536:
         raise ConfigurationError(
             f"{address!r} is no address; write host:port, for example 127.0.0.1:4433"
         )
-    return host, int(port_text)
+    return host, number
 
 
 async def _connect(
     host: str, port: int, pin: bytes, config: TransportConfig, server_name: str
 ) -> Connection:
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError) as error:
-        raise HandshakeError(f"the name {host!r} does not resolve: {error}") from None
-    addresses = list(dict.fromkeys((str(info[4][0]), port) for info in found))
+    addresses = await _resolve(host, port, config.handshake_timeout)
     attempts: set[asyncio.Task[Connection]] = set()
-    failure: BaseException | None = None
+    failures: list[QuantumError] = []
     try:
         for address in addresses:
             attempts.add(asyncio.create_task(_attempt(address, pin, config, server_name)))
-            last = address == addresses[-1]
+            head_start = None if address == addresses[-1] else ATTEMPT_DELAY_S
             while attempts:
-                done, attempts = await asyncio.wait(
-                    attempts,
-                    timeout=None if last else ATTEMPT_DELAY_S,
-                    return_when=asyncio.FIRST_COMPLETED,
+                done, _ = await asyncio.wait(
+                    attempts, timeout=head_start, return_when=asyncio.FIRST_COMPLETED
                 )
                 for task in done:
-                    if task.exception() is None:
+                    attempts.discard(task)
+                    error = task.exception()
+                    if error is None:
                         return task.result()
-                    failure = task.exception()
-                if not done or not last:
+                    if not isinstance(error, QuantumError):
+                        raise error
+                    failures.append(error)
+                if not done or head_start is not None:
                     break
     finally:
         await _discard(attempts)
-    assert failure is not None
-    raise failure
+    if len(failures) == 1:
+        raise failures[0]
+    raise HandshakeError(
+        f"none of the {len(addresses)} addresses of {host!r} answered: "
+        + "; ".join(dict.fromkeys(error.reason for error in failures))
+    )
+
+
+async def _resolve(host: str, port: int, timeout: float) -> list[tuple[str, int]]:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout):
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except TimeoutError:
+        raise HandshakeError(f"the name {host!r} did not resolve within {timeout:g} s") from None
+    except (OSError, UnicodeError) as error:
+        raise HandshakeError(f"the name {host!r} does not resolve: {error}") from None
+    # An IPv6 name of a socket is longer than a pair; the scope of a link-local address is in it.
+    names = [info[4] for info in found if info[0] in (socket.AF_INET, socket.AF_INET6)]
+    return list(dict.fromkeys(names))  # type: ignore[arg-type]
 
 
 async def _discard(attempts: set[asyncio.Task[Connection]]) -> None:
@@ -115,7 +113,8 @@ async def _discard(attempts: set[asyncio.Task[Connection]]) -> None:
         task.cancel()
     for outcome in await asyncio.gather(*attempts, return_exceptions=True):
         if isinstance(outcome, Connection):
-            await outcome.close()
+            # It came second: nobody has seen it.
+            outcome.discard()
 
 
 async def _attempt(
@@ -125,7 +124,7 @@ async def _attempt(
     try:
         connection = endpoint.connect(address, pin, server_name)
         await connection.wait_connected()
-    except (QuantumError, asyncio.CancelledError):
+    except BaseException:
         endpoint.close()
         raise
     return connection

@@ -6,10 +6,21 @@ Times are in seconds, sizes in bytes. It knows nothing of sockets or event loops
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from cython_ext.core import Params
+from cython_ext.core import CONTROLLERS, Params
 from quantum.errors import ConfigurationError
 
 _NANOSECONDS = 1_000_000_000
+_SUITES = {"aes-256-gcm": 1, "chacha20-poly1305": 2}
+_DAY = 86_400
+# Least and most of every value that is a time, in seconds.
+_SECONDS: dict[str, tuple[float, float]] = {
+    "idle_timeout": (0, 7 * _DAY),
+    "keepalive": (0, 7 * _DAY),
+    "handshake_timeout": (0.001, 3_600),
+    "max_ack_delay": (0, 16),
+    "initial_rtt": (0.000_001, 10),
+    "close_timeout": (0, 3_600),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,36 +28,36 @@ class TransportConfig:
     """Limits, time-outs and choices. The defaults suit the public internet.
 
     Attributes:
-        max_data: stream bytes the peer may have in flight to us, over all streams. Too small
-        throttles
-            long fat paths (rate x round trip); it bounds the memory of a connection.
+        max_data: stream bytes the peer may have in flight to us, over all streams. It bounds the
+            memory of a connection, and throttles long fat paths (rate x round trip) when small.
         max_stream_data: the same per stream.
         max_streams_bidi: bidirectional streams the peer may have open at once.
         max_streams_uni: unidirectional streams the peer may have open at once.
         max_message_bytes: largest message we accept.
         max_message_data: bytes of messages the peer may have in flight to us; above
-        max_message_bytes.
+            max_message_bytes.
         max_datagram_bytes: largest UDP payload we accept.
         send_datagram_bytes: largest UDP payload we send. 1,232 passes every IPv6 path; raise it
-        only where
-            the path is known (1,452 on Ethernet without tunnels, more on loopback).
+            only where the path is known (1,452 on Ethernet without tunnels, more on loopback).
         send_buffer_bytes: bytes written to a stream and not yet acknowledged above which writes
-        wait.
+            wait.
         message_buffer_bytes: the same over all messages.
         datagram_queue: datagrams that wait, each way; the oldest received and the newest sent are
-        dropped.
+            dropped.
         idle_timeout: seconds without a packet after which the connection is over; 0 is never.
         keepalive: seconds after which an idle connection is probed; 0 is never. Below the NAT's
             time-out (30 s is common) it keeps the path open.
         handshake_timeout: seconds until a handshake is given up.
-        max_ack_delay: longest deliberate delay of an acknowledgement.
-        initial_rtt: round trip assumed before the first sample.
+        max_ack_delay: longest deliberate delay of an acknowledgement, in seconds.
+        initial_rtt: round trip assumed before the first sample, in seconds.
         close_timeout: seconds that `close` waits for data to be acknowledged.
         congestion: "bbr" or "new_reno".
         suites: AEADs offered, most wanted first: "aes-256-gcm", "chacha20-poly1305".
         max_connections: connections of a listener; hellos above are dropped.
         max_half_open: unfinished handshakes of a listener.
         key_update_packets: packets after which new traffic keys are taken.
+
+    Raises ConfigurationError for a value outside its range.
     """
 
     max_data: int = 16 << 20
@@ -78,25 +89,39 @@ class TransportConfig:
     def params(self) -> Params:
         """Return the core's view. Raises ConfigurationError for a value outside its range."""
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        if not 0 <= values.pop("close_timeout") <= 3600:
-            raise ConfigurationError("close_timeout is not between 0 and 3,600 seconds")
-        known = {"aes-256-gcm": 1, "chacha20-poly1305": 2}
-        unknown = [suite for suite in self.suites if suite not in known]
-        if unknown or not self.suites:
-            names = ", ".join(known)
-            raise ConfigurationError(f"suites {unknown or 'of none'} are unknown; known: {names}")
-        values["suites"] = tuple(known[suite] for suite in self.suites)
-        values["controller"] = values.pop("congestion")
-        for name in (
-            "idle_timeout",
-            "keepalive",
-            "handshake_timeout",
-            "max_ack_delay",
-            "initial_rtt",
-        ):
-            values[f"{name}_ns"] = round(values.pop(name) * _NANOSECONDS)
+        for name, (low, high) in _SECONDS.items():
+            value = values.pop(name)
+            # Not a number is in no range, and neither is a string.
+            if not isinstance(value, int | float) or not low <= value <= high:
+                raise ConfigurationError(
+                    f"{name} = {value!r} is not between {low:,g} and {high:,g} seconds"
+                )
+            if name != "close_timeout":
+                values[f"{name}_ns"] = round(value * _NANOSECONDS)
+        suites, congestion = values.pop("suites"), values.pop("congestion")
+        for name, value in values.items():
+            if not isinstance(value, int):
+                raise ConfigurationError(f"{name} = {value!r} is no whole number")
+        if 0 < self.idle_timeout <= self.keepalive:
+            raise ConfigurationError(
+                f"keepalive = {self.keepalive:g} s keeps nothing alive: it is below "
+                f"idle_timeout = {self.idle_timeout:g} s, or 0"
+            )
+        if self.max_message_data <= self.max_message_bytes:
+            raise ConfigurationError(
+                f"max_message_data = {self.max_message_data} is above "
+                f"max_message_bytes = {self.max_message_bytes}, or no such message could be sent"
+            )
+        if congestion not in CONTROLLERS:
+            names = ", ".join(CONTROLLERS)
+            raise ConfigurationError(f"congestion = {congestion!r} is unknown; known: {names}")
+        if not isinstance(suites, tuple) or not suites or not set(suites) <= set(_SUITES):
+            names = ", ".join(_SUITES)
+            raise ConfigurationError(f"suites = {suites!r} is no tuple of one or more of: {names}")
         try:
-            return Params(**values)
+            return Params(
+                **values, controller=congestion, suites=tuple(_SUITES[name] for name in suites)
+            )
         except (ValueError, TypeError, OverflowError) as error:
             raise ConfigurationError(str(error)) from None
 

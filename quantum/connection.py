@@ -24,10 +24,18 @@ from quantum.errors import (
 )
 from quantum.stats import ConnectionStats
 from quantum.stream import Stream
+from quantum.transport import stream_pair
 
 # What may be queued within one turn of the loop before it is sent at once.
 FLUSH_BYTES = 128 << 10
+# The code of a connection whose handler or ``async with`` body raised; applications choose others.
+APPLICATION_FAILED = 0x01
 MAX_REASON_BYTES = 256
+MAX_CODE = (1 << 62) - 1
+# HKDF-Expand of SHA-256 gives at most 255 blocks; a label is prefixed "quantum2 " in one length
+# byte.
+MAX_EXPORT_BYTES = 255 * 32
+MAX_LABEL_BYTES = 255 - len("quantum2 ")
 
 _CONNECTED = int(EventKind.CONNECTED)
 _OPENED = int(EventKind.STREAM_OPENED_BY_PEER)
@@ -53,7 +61,7 @@ class Socket(Protocol):
         """Wait until the peer has surely heard of the end."""
 
     def close(self) -> None:
-        """Close it now."""
+        """Close it now; a second call does nothing."""
 
 
 class Connection:
@@ -106,15 +114,32 @@ class Connection:
         while not self._incoming:
             self._check_open()
             await self._wait(_OPENED)
-        return self._incoming.popleft()
+        stream = self._incoming.popleft()
+        stream.on_accepted()
+        return stream
+
+    async def open_stream_pair(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a stream for code that wants asyncio's reader and writer; see `open_stream`."""
+        return stream_pair(await self.open_stream())
+
+    async def accept_stream_pair(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Return the peer's next stream as asyncio's reader and writer; see `accept_stream`."""
+        return stream_pair(await self.accept_stream())
 
     async def streams(self) -> AsyncIterator[Stream]:
-        """Iterate over the streams that the peer opens, until the connection closes in order."""
+        """Iterate over the streams that the peer opens, until the connection closes in order: by
+        this end, or by the peer with code 0.
+
+        Raises the connection's error when it ended in another way.
+        """
         while True:
             try:
-                yield await self.accept_stream()
-            except ConnectionClosed:
+                stream = await self.accept_stream()
+            except ConnectionClosed as error:
+                if error.remote and error.code:
+                    raise
                 return
+            yield stream
 
     def forget_stream(self, stream_id: int) -> None:
         """Drop a stream that is over."""
@@ -125,9 +150,10 @@ class Connection:
     async def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send a reliable message; wait while too much is unacknowledged.
 
-        Messages arrive once each and in no order. Raises ConfigurationError for one larger than
-        the peer accepts.
+        Messages arrive once each and in no order. A send that is cancelled sent nothing. Raises
+        ConfigurationError for one larger than the peer accepts.
         """
+        self._check_open()
         while True:
             try:
                 queued = self.core.send_message(data)
@@ -156,21 +182,28 @@ class Connection:
         return self._messages.popleft()
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """Iterate over messages until the connection closes in order."""
+        """Iterate over messages until the connection closes in order: by this end, or by the peer
+        with code 0.
+
+        Raises the connection's error when it ended in another way.
+        """
         while True:
             try:
-                yield await self.receive()
-            except ConnectionClosed:
+                message = await self.receive()
+            except ConnectionClosed as error:
+                if error.remote and error.code:
+                    raise
                 return
+            yield message
 
-    def send_datagram(self, data: bytes) -> bool:
+    def send_datagram(self, data: bytes | bytearray | memoryview) -> bool:
         """Send an unreliable datagram; False when the queue is full and it was dropped.
 
         Raises ConfigurationError when it does not fit into one packet (`max_datagram_bytes`).
         """
         self._check_open()
         try:
-            queued = self.core.send_datagram(bytes(data))
+            queued = self.core.send_datagram(bytes(memoryview(data)))
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
         self._flush(len(data))
@@ -187,6 +220,11 @@ class Connection:
         return self._datagrams.popleft()
 
     @property
+    def max_message_bytes(self) -> int:
+        """Largest message that the peer accepts."""
+        return self.core.max_message_bytes
+
+    @property
     def max_datagram_bytes(self) -> int:
         """Largest payload that `send_datagram` takes."""
         return self.core.max_datagram_bytes
@@ -195,37 +233,59 @@ class Connection:
 
     async def flush(self, timeout: float | None = None) -> None:
         """Wait until the peer's transport has acknowledged everything written; TimeoutError after
-        *timeout* s."""
+        *timeout* s.
+
+        Raises the connection's error when it ended before that.
+        """
         async with asyncio.timeout(timeout):
             while not self.core.request_flush():
                 self._check_open()
                 self._flush(0)
                 await self._wait(_ACKED)
-        self._check_open()
 
     async def close(self, code: int = 0, reason: str = "") -> None:
         """End the connection in order: what was written is delivered first.
 
         Delivery is waited for at most `close_timeout` seconds. A client's own socket is closed
-        once the peer has surely heard of the end. Never raises for what the network does.
+        once the peer has surely heard of the end. Never raises for what the network does. When it
+        is cancelled, the connection ends at once.
         """
-        if self.error is None:
-            try:
-                await self.flush(self.config.close_timeout)
-            except (QuantumError, TimeoutError):
-                pass
-        self.abort(code, reason)
-        if self._owned is not None:
-            await self._owned.wait_idle()
-            self._owned.close()
+        _check_close_code(code)
+        try:
+            if self.error is None:
+                try:
+                    await self.flush(self.config.close_timeout)
+                except (QuantumError, TimeoutError):
+                    pass
+            self.abort(code, reason)
+            if self._owned is not None:
+                await self._owned.wait_idle()
+        finally:
+            self.abort(code, reason)
+            if self._owned is not None:
+                self._owned.close()
 
     def abort(self, code: int = 0, reason: str = "") -> None:
-        """End the connection at once; what was not delivered is dropped."""
-        if not 0 <= code < 1 << 62:
-            raise ConfigurationError(f"a close code is 0 to 2^62 - 1, not {code}")
-        text = reason.encode()[:MAX_REASON_BYTES]
+        """End the connection at once; what was not delivered is dropped.
+
+        The peer gets *code* and the first 256 bytes of *reason*. Does nothing when it is over.
+        """
+        _check_close_code(code)
+        if self.error is not None:
+            return
+        text = reason.encode(errors="replace")[:MAX_REASON_BYTES]
+        # Not half a character.
+        text = text.decode(errors="ignore").encode()
         self.core.close(code, text, True, self._now_ns())
         self._flush(FLUSH_BYTES)
+        # At once, even where the socket takes no more just now.
+        self.handle_events()
+
+    def discard(self, code: int = 0, reason: str = "") -> None:
+        """`abort`, and close a client's own socket without waiting for the peer to have heard."""
+        self.abort(code, reason)
+        if self._owned is not None:
+            self._owned.close()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is over, whoever ended it; `error` says how."""
@@ -242,9 +302,7 @@ class Connection:
         if kind is None:
             await self.close()
         else:
-            self.abort()
-            if self._owned is not None:
-                self._owned.close()
+            self.discard(APPLICATION_FAILED, "the application failed")
 
     # what is known
 
@@ -265,6 +323,11 @@ class Connection:
         """
         if self.core.secrets is None:
             raise ConfigurationError("the exporter exists once the handshake is done")
+        if not 1 <= length <= MAX_EXPORT_BYTES:
+            raise ConfigurationError(f"length is 1 to {MAX_EXPORT_BYTES}, not {length}")
+        size = len(label.encode())
+        if not 1 <= size <= MAX_LABEL_BYTES:
+            raise ConfigurationError(f"a label has 1 to {MAX_LABEL_BYTES} bytes, not {size}")
         return self.core.secrets.export(label, length)
 
     # the owner's side of a stream
@@ -301,6 +364,10 @@ class Connection:
     def _on_stream_event(self, kind: int, stream_id: int, code: int) -> None:
         stream = self._streams.get(stream_id)
         if stream is None:
+            if kind == _RESET:
+                # Stopped by this end: nobody will read the reset, and the stream is over with it.
+                self.core.stream_read(stream_id, 1)
+                self._flush(0)
             return
         if kind == _SPACE:
             stream.on_space()
@@ -310,11 +377,17 @@ class Connection:
             stream.on_stopped(code)
         elif kind == _DELIVERED:
             stream.on_delivered()
+            # The peer may open another in its place, and must hear so.
+            self._flush(0)
 
-    def _on_closed(self) -> None:
+    def fail(self, error: ConnectionFailed) -> None:
+        """End with *error*: what carries the connection does not work any more."""
+        self._on_closed(error)
+
+    def _on_closed(self, error: ConnectionFailed | None = None) -> None:
         if self.error is not None:
             return
-        self.error = self._why()
+        self.error = error or self._why()
         for future in list(self._waiters.values()):
             if not future.done():
                 future.set_result(None)
@@ -371,7 +444,8 @@ class Connection:
 
     def _check_open(self) -> None:
         if self.error is not None:
-            raise self.error
+            # Fresh, or it would grow by every caller that it was raised to.
+            raise self.error.with_traceback(None)
 
     async def _wait(self, kind: int) -> None:
         future = self._waiters.get(kind)
@@ -383,3 +457,8 @@ class Connection:
         future = self._waiters.get(kind)
         if future is not None and not future.done():
             future.set_result(None)
+
+
+def _check_close_code(code: int) -> None:
+    if not 0 <= code <= MAX_CODE:
+        raise ConfigurationError(f"a close code is 0 to 2^62 - 1, not {code}")

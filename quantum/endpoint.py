@@ -4,17 +4,20 @@ The only file that meets the socket. The datapath is `cython_ext.driver.Pump`: o
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 
-from cython_ext.core import CloseCause, ConnectionState
 from cython_ext.core import Connection as Core
+from cython_ext.core import ConnectionState
 from cython_ext.core import Endpoint as CoreEndpoint
 from cython_ext.driver import Pump
 from cython_ext.udp import RecvBatch, SendBatch, open_socket
 from quantum.config import TransportConfig
 from quantum.connection import FLUSH_BYTES, Connection
-from quantum.errors import ConfigurationError
+from quantum.errors import AddressError, TransportFailure
+
+_log = logging.getLogger("quantum.endpoint")
 
 
 class UdpEndpoint:
@@ -35,24 +38,26 @@ class UdpEndpoint:
         try:
             self.socket, self.abilities = open_socket(host, port)
         except OSError as error:
-            raise ConfigurationError(
+            raise AddressError(
                 f"UDP {host}:{port} cannot be opened: {error.strerror or error}"
             ) from error
         self.core = CoreEndpoint(config.params(), os.urandom, seed)
-        self.pump = Pump(
-            self.socket.fileno(),
-            self.core,
-            RecvBatch(),
-            SendBatch(family=self.socket.family, gso=self.abilities.gso),
-        )
+        # Remembered, since a socket that someone closed does not tell it any more.
+        self._fd = self.socket.fileno()
+        sender = SendBatch(family=self.socket.family, gso=self.abilities.gso)
+        try:
+            self.pump = Pump(self._fd, self.core, RecvBatch(), sender)
+        except OSError as error:
+            self.socket.close()
+            raise AddressError(f"UDP {host}:{port} cannot be opened: {error}") from error
         self._connections: dict[int, Connection] = {}
         self._flush_handle: asyncio.Handle | None = None
         self._unflushed = 0
         self._is_writing = False
-        self._idle: asyncio.Future[None] | None = None
+        self._idle = self._loop.create_future()
         self._is_owned = False
         self.is_closed = False
-        self._loop.add_reader(self.socket.fileno(), self._on_readable)
+        self._loop.add_reader(self._fd, self._on_readable)
         self._loop.add_reader(self.pump.timer_fd, self._on_timer)
 
     @property
@@ -103,13 +108,17 @@ class UdpEndpoint:
         if self.is_closed:
             return
         self._unflushed = 0
-        has_events = self.pump.turn(readable)
+        try:
+            has_events = self.pump.turn(readable)
+        except OSError as error:
+            self._fail(error)
+            return
         if self.pump.wants_write != self._is_writing:
             self._is_writing = self.pump.wants_write
             if self._is_writing:
-                self._loop.add_writer(self.socket.fileno(), self._on_writable)
+                self._loop.add_writer(self._fd, self._on_writable)
             else:
-                self._loop.remove_writer(self.socket.fileno())
+                self._loop.remove_writer(self._fd)
         if self.pump.wants_turn and self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self._on_flush)
         if has_events:
@@ -135,7 +144,7 @@ class UdpEndpoint:
             self._on_idle()
 
     def _on_idle(self) -> None:
-        if self._idle is not None and not self._idle.done():
+        if not self._idle.done():
             self._idle.set_result(None)
         if self._is_owned:
             # The only connection is over, its CLOSE repeated long enough.
@@ -144,7 +153,7 @@ class UdpEndpoint:
     # life
 
     def connections(self) -> list[Connection]:
-        """Return the connections that are not over."""
+        """Return the connections, among them those whose CLOSE may still be repeated."""
         return list(self._connections.values())
 
     def refuse_new(self) -> None:
@@ -155,29 +164,45 @@ class UdpEndpoint:
         """Wait until every connection is over, its CLOSE repeated for as long as a peer may ask
         for it."""
         while self._connections and not self.is_closed:
-            self._idle = self._loop.create_future()
-            await self._idle
+            if self._idle.done():
+                self._idle = self._loop.create_future()
+            # Shielded: several may wait.
+            await asyncio.shield(self._idle)
 
     def close(self) -> None:
-        """Close the socket now; connections that are still open end without a word to the peer."""
+        """Close the socket now; each connection that is still open sends one CLOSE, not repeated.
+
+        A second call does nothing.
+        """
+        for connection in self.connections():
+            if self.is_closed:
+                # A client's socket closes itself with its connection.
+                return
+            connection.abort()
+        self._close()
+
+    def _fail(self, error: OSError) -> None:
+        """End everything: the socket is unusable."""
+        _log.error("the UDP socket with descriptor %d is unusable: %s", self._fd, error)
+        failure = TransportFailure(f"the UDP socket is unusable: {error.strerror or error}")
+        for connection in self.connections():
+            connection.fail(failure)
+        self._close()
+
+    def _close(self) -> None:
         if self.is_closed:
             return
-        for connection in self.connections():
-            if connection.core.cause == CloseCause.OPEN:
-                connection.abort()
-            connection.handle_events()
-        self._turn()
         self.is_closed = True
         if self._flush_handle is not None:
             self._flush_handle.cancel()
-        self._loop.remove_reader(self.socket.fileno())
+        self._loop.remove_reader(self._fd)
         self._loop.remove_reader(self.pump.timer_fd)
         if self._is_writing:
-            self._loop.remove_writer(self.socket.fileno())
+            self._loop.remove_writer(self._fd)
         self.pump.close()
         self.socket.close()
         self._connections.clear()
-        if self._idle is not None and not self._idle.done():
+        if not self._idle.done():
             self._idle.set_result(None)
 
     def stats(self) -> dict[str, int]:

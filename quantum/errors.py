@@ -23,6 +23,10 @@ class ConfigurationError(QuantumError, ValueError):
     """A value that a caller gave is not usable; the reason says what would be."""
 
 
+class AddressError(ConfigurationError, OSError):
+    """An address that cannot be listened on; the reason says which and why."""
+
+
 class ConnectionFailed(QuantumError, ConnectionError):
     """The connection is over, or was never there."""
 
@@ -45,7 +49,8 @@ class ConnectionClosed(ConnectionFailed):
 
 
 class TransportFailure(ConnectionFailed):
-    """One side broke a rule of the protocol; `remote` tells who found out."""
+    """One side broke a rule of the protocol, or the socket broke; `remote` tells whether the peer
+    is to blame."""
 
 
 class IdleTimeout(ConnectionFailed, TimeoutError):

@@ -2,25 +2,30 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
+from typing import Any
 
 from quantum.config import TransportConfig
-from quantum.connection import Connection
+from quantum.connection import APPLICATION_FAILED, Connection
 from quantum.endpoint import UdpEndpoint
-from quantum.errors import ConnectionFailed
+from quantum.errors import AddressError, ConfigurationError
 from quantum.identity import Identity
+from quantum.opening import Opening
 
 Handler = Callable[[Connection], Awaitable[None]]
 _log = logging.getLogger("quantum.server")
 
 # Application codes that a listener itself closes with; handlers choose their own.
-HANDLER_FAILED = 0x01
+HANDLER_FAILED = APPLICATION_FAILED
 SHUTTING_DOWN = 0x02
+SHUTTING_DOWN_REASON = "the server is shutting down"
 
 
 class Listener:
-    """A server's socket, its connections, and one task per connection."""
+    """A server's socket, its connections, and one task per connection; made by `serve`."""
 
     def __init__(
         self, handler: Handler, host: str, port: int, identity: Identity, config: TransportConfig
@@ -28,6 +33,7 @@ class Listener:
         self.identity = identity
         self._handler = handler
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closer: asyncio.Task[Any] | None = None
         self._endpoint = UdpEndpoint(
             host, port, config, seed=identity.seed, on_connection=self._accept
         )
@@ -44,42 +50,59 @@ class Listener:
     async def _run(self, connection: Connection) -> None:
         try:
             await self._handler(connection)
-        except ConnectionFailed:
-            # The peer went away; the handler need not know how to say so.
-            pass
-        except Exception:
+        except Exception as error:
+            if error is connection.error:
+                # The peer went away; the handler need not know how to say so.
+                return
             _log.exception("the handler of %r failed", connection)
             connection.abort(HANDLER_FAILED, "the handler failed")
-            return
-        if not connection.is_closed:
+        except BaseException:
+            connection.abort(HANDLER_FAILED, "the handler was cancelled")
+            raise
+        else:
             await connection.close()
 
     @property
     def connections(self) -> list[Connection]:
         """The connections that are not over."""
-        return self._endpoint.connections()
+        return [c for c in self._endpoint.connections() if not c.is_closed]
 
     def stats(self) -> dict[str, int]:
         """Return counters of the socket and why datagrams were dropped, by name."""
         return self._endpoint.stats()
 
     async def close(self, timeout: float = 5.0) -> None:
-        """Accept no more, close every connection in order within *timeout* s, then the socket."""
+        """Accept no more, close every connection in order, let the handlers end, close the socket.
+
+        All of it takes at most *timeout* s, and as long as the last CLOSE may have to be repeated;
+        then what is left is cut and cancelled. A handler that closes its own listener is neither
+        waited for nor cancelled.
+        """
+        self._closer = asyncio.current_task()
         self._endpoint.refuse_new()
+        closing = asyncio.create_task(self._close_in_order())
         try:
-            async with asyncio.timeout(timeout):
-                await asyncio.gather(
-                    *(
-                        c.close(SHUTTING_DOWN, "the server is shutting down")
-                        for c in self.connections
-                    )
-                )
-        except TimeoutError:
-            pass
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._endpoint.close()
+            await asyncio.wait([closing], timeout=timeout)
+        finally:
+            for connection in self.connections:
+                connection.abort(SHUTTING_DOWN, SHUTTING_DOWN_REASON)
+            self._endpoint.close()
+            left = [closing, *self._others()]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def _close_in_order(self) -> None:
+        await asyncio.gather(
+            *(c.close(SHUTTING_DOWN, SHUTTING_DOWN_REASON) for c in self.connections)
+        )
+        # They have just heard of it.
+        if handlers := self._others():
+            await asyncio.wait(handlers)
+        await self._endpoint.wait_idle()
+
+    def _others(self) -> list[asyncio.Task[None]]:
+        return [task for task in self._tasks if task is not self._closer and not task.done()]
 
     async def wait_closed(self) -> None:
         """Wait until every connection of now is over."""
@@ -97,18 +120,35 @@ class Listener:
         await self.close()
 
 
-async def serve(
+def serve(
     handler: Handler,
     host: str = "0.0.0.0",
     port: int = 4433,
     *,
     identity: Identity,
     config: TransportConfig | None = None,
-) -> Listener:
+) -> Opening[Listener]:
     """Listen on UDP *host*:*port* (0 for a free one) and run ``await handler(connection)`` per
     connection.
 
-    A connection closes when its handler returns. Raises ConfigurationError when the port cannot
-    be had.
+    Use as ``listener = await serve(...)`` or ``async with serve(...) as listener``. A connection
+    closes in order when its handler returns; when the handler raises, it ends with code 1 and the
+    traceback is logged. Raises AddressError, which is also an OSError, when the address cannot be
+    had, ConfigurationError for a port that is none.
     """
-    return Listener(handler, host, port, identity, config or TransportConfig())
+    if not 0 <= port < 65536:
+        raise ConfigurationError(f"a port is 0 to 65535, not {port}")
+    return Opening(partial(_serve, handler, host, port, identity, config or TransportConfig()))
+
+
+async def _serve(
+    handler: Handler, host: str, port: int, identity: Identity, config: TransportConfig
+) -> Listener:
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise AddressError(f"UDP {host}:{port} cannot be opened: {error}") from None
+    # As written where it is numeric: it may name a scope.
+    numeric = host if ":" in host else str(found[0][4][0])
+    return Listener(handler, numeric, port, identity, config)

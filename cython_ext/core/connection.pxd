@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cython_ext.core.conn cimport Conn
+from cython_ext.core.stream cimport Stream
 
 cpdef enum EventKind:
     """What `Connection.poll_events` tells; the fields behind it in brackets."""
@@ -32,3 +33,4 @@ cdef class Connection:
     cdef public object secrets          # Secrets, when the handshake is done
     cdef readonly object server_name
     cdef void changed(self)
+    cdef void forget_if_ended(self, Stream* s)

@@ -112,6 +112,12 @@ cdef class Connection:
     cdef void changed(self):
         self._endpoint.mark_changed(self)
 
+    cdef void forget_if_ended(self, Stream* s):
+        stream_forget_if_ended(self.c, s)
+        if self.c.owes:
+            # The peer may open another stream in its place.
+            self.changed()
+
     # streams
 
     def open_stream(self, bidirectional: bool = True) -> int | None:
@@ -214,7 +220,7 @@ cdef class Connection:
         if length == 0:
             if s.receive_state == RESET_RECEIVED or s.receive_state == RESET_READ:
                 advance_receive(&s.receive_state, READ_RESET)
-                stream_forget_if_ended(self.c, s)
+                self.forget_if_ended(s)
                 return None
             if s.final_size == NO_FINAL_SIZE or s.contiguous < s.final_size:
                 return None
@@ -229,7 +235,7 @@ cdef class Connection:
                 self.changed()
             elif self.c.owes:
                 self.changed()
-        stream_forget_if_ended(self.c, s)
+        self.forget_if_ended(s)
         return data
 
     def stream_at_end(self, stream_id: int) -> bool:
@@ -371,7 +377,7 @@ cdef class Connection:
                 events.append((<int> STREAM_SPACE, s.id, 0))
             if told & STREAM_IS_ACKED:
                 events.append((<int> STREAM_DELIVERED, s.id, 0))
-            stream_forget_if_ended(self.c, s)
+            self.forget_if_ended(s)
         if mine & EVENT_MESSAGES:
             events.append((<int> MESSAGES_ARRIVED, 0, 0))
         if mine & EVENT_DATAGRAMS:

@@ -107,7 +107,8 @@ cdef void outgoing_clear(Outgoing* o) noexcept nogil:
 cdef inline bint is_delivered(const Incoming* i, uint64_t id) noexcept nogil:
     if id < i.base:
         return True
-    if i.bitmap == NULL:
+    # Beyond the distance the bitmap's places belong to other ids; `admit` refuses those.
+    if i.bitmap == NULL or id - i.base >= ID_DISTANCE:
         return False
     return i.bitmap[(id % ID_DISTANCE) // 8] >> (id % 8) & 1
 

@@ -276,6 +276,7 @@ class Connection:
         if self.state is State.CLOSED or self.phases is None:
             raise DropError(Drop.STATE)
         number = self._packet_number(header)
+        # = 4.6: A receiver MUST NOT act on any field of a protected packet before it was opened.
         associated, sealed = data[:HEADER_BYTES], data[HEADER_BYTES:]
         keep_until_ns = now_ns + 3 * self.recovery.probe_timeout()
         plaintext = self.phases.open(header.flags, number, associated, sealed, keep_until_ns)

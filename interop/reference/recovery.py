@@ -72,6 +72,7 @@ class Recovery:
 
     def take_number(self) -> int:
         """Return the next packet number; never the same twice."""
+        # = 2.4: A sender MUST NOT use a packet number twice.
         number = self.next_number
         self.next_number += 1
         return number

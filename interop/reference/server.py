@@ -145,6 +145,7 @@ class Server(Connection):
         self._send_server_hello(header.sequence)
 
     def _send_server_hello(self, answered: int) -> None:
+        # = 4.3: A server MUST send SYN+ACK only in answer to a valid client hello, so that it never
         # = 2.5: Client hellos, which are answered again when they repeat, stay outside the window
         assert self._server_keys is not None
         number = self.recovery.take_number()

@@ -145,6 +145,7 @@ def advance(table: tuple[Row, ...], state: S, trigger: Trigger | HalfTrigger) ->
     raise TransitionError(f"{state.name} knows no {trigger.name}")
 
 
+# = 4.4: A server MUST NOT send protected packets or deliver application data before it verified
 MAY_SEND_PROTECTED = {
     True: {State.FINISHED_SENT, State.ESTABLISHED, State.CLOSING},
     False: {State.ESTABLISHED, State.CLOSING},

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from interop.reference import Client, Config, Server, draw_client_inputs, draw_server_inputs
 from interop.reference.crypto import ed25519_public
@@ -37,10 +38,13 @@ def server(config: Config | None = None, name: str = "server") -> Server:
 
 @dataclass
 class Pair:
-    """A client and a server on a link, and every event that each of them reported."""
+    """A client and a server on a link, and every event that each of them reported.
 
-    client: Client
-    server: Server
+    Each is an oracle, or a `tests.support.core_end.CoreEnd`.
+    """
+
+    client: Any
+    server: Any
     link: VirtualLink
     client_events: list[Event]
     server_events: list[Event]
