@@ -107,7 +107,8 @@ cdef void outgoing_clear(Outgoing* o) noexcept nogil:
 cdef inline bint is_delivered(const Incoming* i, uint64_t id) noexcept nogil:
     if id < i.base:
         return True
-    if i.bitmap == NULL:
+    # Ids beyond the window have the places of others in the ring.
+    if i.bitmap == NULL or id - i.base >= ID_DISTANCE:
         return False
     return i.bitmap[(id % ID_DISTANCE) // 8] >> (id % 8) & 1
 
