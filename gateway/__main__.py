@@ -7,11 +7,11 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from uuid_utils.compat import uuid7
 
-from gateway.app import DEV_PASSWORD, DEV_USERS, Gateway, installed_version, serve
+from gateway.about import DEV_PASSWORD, DEV_USERS, installed_version
 from gateway.config import PREFIX, ConfigError, GatewayConfig, example, load_config
 from gateway.families import SqliteFamilies
 from gateway.tokens import KeySet, TokenIssuer
@@ -19,6 +19,9 @@ from gateway.users import UserFileError, UserStore
 from svckit import logs
 from svckit.clock import SystemClock
 from svckit.lifecycle import TaskFailed
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
 
 _EPILOG = """examples:
   quantum-gateway serve --dev              try it out on this machine, users alice and bob
@@ -154,13 +157,15 @@ def _config(options: argparse.Namespace) -> GatewayConfig:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from gateway.app import serve  # everything, which the other verbs need not wait for
+
     config = _config(options)
     logs.configure(level=config.log.level, form=config.log.format)
     asyncio.run(serve(config, _announce))
     return 0
 
 
-def _announce(gateway: Gateway) -> None:
+def _announce(gateway: "Gateway") -> None:
     lines = [f"quantum-gateway {installed_version()} {gateway.node}"]
     lines += [f"  {name:<10} {url}" for name, url in sorted(gateway.urls.items())]
     if gateway.config.mode == "dev":
@@ -227,14 +232,16 @@ def _token(options: argparse.Namespace) -> int:
     user = UserStore(config.users_path).by_name(options.name)
     if user is None:
         raise UserFileError(f"there is no user {options.name!r} in {config.users_path}")
+    families = SqliteFamilies(None)
     issuer = TokenIssuer(
         KeySet.load(config.data_dir / "jwt"),
-        SqliteFamilies(None),
+        families,
         SystemClock(),
         issuer=config.auth.issuer,
         audience=config.auth.audience,
     )
     token = issuer.access_token(user.identity, lifetime_s=options.seconds)
+    asyncio.run(families.close())
     sys.stdout.write(token + "\n")
     return 0
 

@@ -6,8 +6,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,9 @@ from starlette.responses import JSONResponse, Response
 from uuid_utils.compat import uuid7
 
 from gateway import channel_handlers, codecs, document_handlers, session_handlers
+from gateway.about import DEV_PASSWORD as DEV_PASSWORD
+from gateway.about import DEV_USERS as DEV_USERS
+from gateway.about import installed_version
 from gateway.admin import Admin
 from gateway.client import Client
 from gateway.close_codes import CloseCode
@@ -56,18 +57,8 @@ from svckit.lifecycle import Lifecycle
 from svckit.logs import logger
 from svckit.metrics import Metrics
 
-DEV_USERS = ("alice", "bob")
-DEV_PASSWORD = "quantum-demo"
 _SWEEP_S = 1.0
 _log = logger("gateway.app")
-
-
-def installed_version() -> str:
-    """Return the version of the installed package, or that it is not installed."""
-    try:
-        return distribution_version("quantum-gateway")
-    except PackageNotFoundError:
-        return "0.0.0+source"
 
 
 class Gateway:

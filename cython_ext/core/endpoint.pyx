@@ -61,6 +61,7 @@ cdef enum:
     MAX_DATAGRAM = 65535
 
 INITIAL_REPEATS = 3     # SYN and PSH are repeated after 3 x the initial round trip, doubling
+MAX_REPEATS = 4         # up to four times that: ten tries before the handshake times out
 
 
 cdef class Endpoint(ConnectionTable):
@@ -294,6 +295,8 @@ cdef class Endpoint(ConnectionTable):
         c.stats.packets_sent += 1
         c.stats.bytes_sent += len(datagram)
         c.repeat_ns = c.repeat_ns * 2 if c.repeat_ns else INITIAL_REPEATS * c.params.initial_rtt_ns
+        if c.repeat_ns > MAX_REPEATS * INITIAL_REPEATS * c.params.initial_rtt_ns:
+            c.repeat_ns = MAX_REPEATS * INITIAL_REPEATS * c.params.initial_rtt_ns
         c.repeat_at_ns = now_ns + c.repeat_ns
         self.touch(c)
         return 0

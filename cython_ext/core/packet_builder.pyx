@@ -19,7 +19,7 @@ from cython_ext.core.messages cimport (
 )
 from cython_ext.core.pacer cimport pacer_allows, pacer_next_ns
 from cython_ext.core.recovery cimport (
-    recovery_add_frame, recovery_on_sent, recovery_reserve, recovery_skip, recovery_skip_due,
+    FULL_PROBES, recovery_add_frame, recovery_on_sent, recovery_reserve, recovery_skip, recovery_skip_due,
 )
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns
 from cython_ext.core.send_buffer cimport buffer_next, buffer_on_sent
@@ -368,7 +368,7 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
     """
     cdef Build b
     cdef uint32_t full, length
-    cdef bint ack_due, content, allowed, probing
+    cdef bint ack_due, content, allowed, probing, bare
     if capacity < c.datagram_bytes:
         return 0
     if c.state == CLOSING:
@@ -378,6 +378,7 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
     ack_due = c.ack_now or (c.ack_at_ns and c.ack_at_ns <= now_ns)
     content = has_content(c)
     probing = c.recovery.probes_owed > 0
+    bare = c.recovery.probes_owed > FULL_PROBES
     c.send_at_ns = 0
     #= 7: An endpoint MUST NOT have more bytes in flight than its congestion controller allows, probes excepted.
     allowed = probing or (content and c.recovery.in_flight + c.datagram_bytes <= c.recovery.controller.window)
@@ -392,7 +393,8 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
         return 0
     if keys_update_due(&c.keys, c.recovery.largest_acked):
         keys_update(&c.keys, now_ns, 3 * rtt_probe_timeout_ns(&c.recovery.rtt, c.recovery.max_ack_delay_ns))
-    if (recovery_skip_due(&c.recovery) and not recovery_skip(&c.recovery, True)) or not recovery_reserve(&c.recovery, MAX_FRAMES + 1):
+    # The gap before a probe makes the peer acknowledge it at once (section 5.1).
+    if ((probing or recovery_skip_due(&c.recovery)) and not recovery_skip(&c.recovery, True)) or not recovery_reserve(&c.recovery, MAX_FRAMES + 1):
         conn_fail(c, INTERNAL, b"out of memory", now_ns)
         return 0
     memset(&b, 0, sizeof(Build))
@@ -400,7 +402,7 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
     writer_init(&b.w, out + HEADER_BYTES, full)
     if ack_due or c.unacknowledged:
         add_ack(c, &b, now_ns)
-    if allowed:
+    if allowed and not bare:
         add_owed(c, &b)
         if c.controls.first != NULL:
             add_stream_controls(c, &b)
@@ -413,6 +415,7 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
         else:
             add_streams(c, &b)
             add_messages(c, &b, full)
+    if allowed:
         if (c.owes & OWES_PING or (probing and not b.eliciting)) and writer_left(&b.w):
             write_u8(&b.w, FRAME_PING)
             b.eliciting = True

@@ -19,6 +19,9 @@ cdef enum:
     SENT_LOST = 3           # kept for a while, to recognise a spurious loss
 
 cdef enum:
+    FULL_PROBES = 2         # of one expiry carry data; the others are PINGs
+
+cdef enum:
     PACKET_ELICITING = 1
     PACKET_SKIPPED = 2      # skipped on purpose: acknowledging it is a violation
 

@@ -23,6 +23,10 @@ cdef enum:
     MAX_TIME_EIGHTHS = 8
     # Thresholds that grew fall back after so many packets without reordering.
     REORDER_MEMORY_PACKETS = 10_000
+    # Expiries of the probe timer before it backs off, and the most probes of one expiry. Losses in
+    # bursts are outlasted by trying often; all probes but two are PINGs, so that trying costs little.
+    STEADY_EXPIRIES = 10
+    MAX_PROBES = 8
     FIRST_PACKETS = 16
     FIRST_FRAMES = 32
 
@@ -133,7 +137,7 @@ cdef bint recovery_skip(Recovery* r, bint on_purpose) noexcept nogil:
     p.first_frame = r.frame_next
     p.flags = PACKET_SKIPPED if on_purpose else 0
     r.next += 1
-    if on_purpose:
+    if on_purpose and r.next > r.skip_at:
         # quic-go's schedule: the period doubles from 256 to 128 Ki.
         if r.skip_step < 131072:
             r.skip_step *= 2
@@ -347,31 +351,32 @@ cdef void recovery_on_loss_timer(Recovery* r, int64_t now_ns) noexcept nogil:
 
 
 cdef void recovery_on_probe_timer(Recovery* r, int64_t now_ns) noexcept nogil:
-    """Owe up to two probes, with the oldest unacknowledged content queued again for them."""
+    """Owe 1, 2, 4, then 8 probes, with the oldest unacknowledged content queued again for two of them."""
     cdef uint64_t n
     cdef unsigned int queued = 0
     cdef SentPacket* p
     r.probe_count += 1
-    r.probes_owed = 2 if r.probe_count > 1 else 1
+    r.probes_owed = 1 << (r.probe_count - 1) if r.probe_count < 4 else MAX_PROBES
     for n in range(r.first, r.next):
         p = packet(r, n)
         if p.state == SENT_IN_FLIGHT and p.flags & PACKET_ELICITING:
             for_frames(r, p, False)
             queued += 1
-            if queued >= r.probes_owed:
+            if queued >= r.probes_owed or queued >= FULL_PROBES:
                 break
 
 
 cdef int64_t recovery_probe_timeout_ns(const Recovery* r) noexcept nogil:
-    """Return the probe timeout with its back-off, capped as section 7 says."""
+    """Return the probe timeout with its back-off, late and capped as section 7 says."""
     cdef int64_t timeout = rtt_probe_timeout_ns(&r.rtt, r.max_ack_delay_ns)
     cdef int64_t cap = 3 * r.rtt.smoothed_ns
-    cdef uint32_t _n
+    cdef uint32_t doublings = r.probe_count - STEADY_EXPIRIES if r.probe_count > STEADY_EXPIRIES else 0
     if cap < r.probe_cap_ns:
         cap = r.probe_cap_ns
     if cap < timeout:
         cap = timeout
-    for _n in range(r.probe_count if r.probe_count < 16 else 16):
+    while doublings:
+        doublings -= 1
         timeout *= 2
         if timeout >= cap:
             return cap

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from types import TracebackType
 from typing import Self
-from uuid import uuid4
 
 from gateway.close_codes import CloseCode, may_reconnect
 from gateway.codecs import load as load_codec
@@ -62,6 +61,7 @@ from gateway.sdk.errors import (
 )
 from gateway.sdk.link import Clock, Link
 from gateway.sdk.session import Identity, Token, expect
+from quantum import guuid
 
 OpenDoor = Callable[[Address, float], Awaitable[Door]]
 _DRAIN_S = 2.0
@@ -86,7 +86,7 @@ class Client:
     ) -> None:
         self.identity = Identity(token, login, address.url)
         self.address = address
-        self.client_id = str(uuid4())
+        self.client_id = guuid.text()
         self.config = config or ClientConfig()
         self.max_message_bytes = MAX_MESSAGE_BYTES
         self.reconnects = 0
@@ -232,8 +232,9 @@ class Client:
             viewers=tuple(viewers),
             tags=tuple(tags),
             properties=dict(properties or {}),
+            document=guuid.text(),  # ours, so that asking twice makes one document
         )
-        made = expect(await self.request(body, is_safe=False), DocumentBody)
+        made = expect(await self.request(body), DocumentBody)
         assert made.info is not None
         return await self.open_document(made.info.document, hold=hold, replica_id=replica_id)
 
@@ -490,6 +491,7 @@ class Client:
         """Make the handle before the next message is looked at: it may be the first event."""
         known = self._documents.get(opened.document)
         if known is not None:
+            known.follower.note_version(opened.version)
             return known
         document = Document(
             self,

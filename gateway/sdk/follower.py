@@ -241,6 +241,12 @@ class Follower:
             self.info = event.info
         self._tell(DocumentEvent(event.type, event.version, event.user, detail=event))
 
+    def note_version(self, version: int) -> None:
+        """The log has reached *version*: fetch what is missing."""
+        self._known_version = max(self._known_version, version)
+        if self.inbox.received < self._known_version:
+            self._catch_up()
+
     def handle_dropped(self) -> None:
         """The gateway dropped pushes for this document: fetch them."""
         self._catch_up()

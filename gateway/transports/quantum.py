@@ -91,7 +91,7 @@ class QuantumTransport:
             self._listener = await quantum.serve(
                 self._handle, host, port, identity=self._settings.identity
             )
-        except OSError as error:
+        except (OSError, quantum.ConfigurationError) as error:
             raise OSError(f"cannot listen on UDP {host}:{port}: {error}") from None
 
     async def drain(self) -> None:

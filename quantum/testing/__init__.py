@@ -9,6 +9,7 @@ from quantum.testing.network import (
     Node,
     TrainNode,
 )
+from quantum.testing.pair import Pair, Peer, Stalled
 from quantum.testing.proxy import TcpCounts, TcpProxy, UdpCounts, UdpProxy
 from quantum.testing.stream_link import StreamLink
 
@@ -19,6 +20,9 @@ __all__ = [
     "LinkStats",
     "Network",
     "Node",
+    "Pair",
+    "Peer",
+    "Stalled",
     "StreamLink",
     "TcpCounts",
     "TcpProxy",

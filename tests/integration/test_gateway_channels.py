@@ -16,7 +16,7 @@ async def test_a_publication_reaches_every_listener_in_its_own_codec(tmp_path: P
     async with running(tmp_path) as gateway:
         listeners = [
             await Speaker.logged_in(gateway, "bob", transport, codec)
-            for transport in ("websocket", "http")
+            for transport in ("websocket", "http", "quantum")
             for codec in ("json", "protobuf")
         ]
         for listener in listeners:
@@ -24,7 +24,7 @@ async def test_a_publication_reaches_every_listener_in_its_own_codec(tmp_path: P
         writer = await Speaker.logged_in(gateway)
         value = {"text": "grüß dich", "n": [1, 2.5, None, True], "big": 2**60}
         sent = await writer.ask(m.Publish("room", value), m.Published, payload=b"\x00\xff")
-        assert sent.subscribers == 4
+        assert sent.subscribers == 6
         assert writer.session is not None
         for listener in listeners:
             pushed = await listener.push()

@@ -72,7 +72,7 @@ async def create(speaker: Speaker, **fields: Any) -> str:
 
 
 async def shared(gateway: Gateway, **fields: Any) -> tuple[Writer, Writer, str]:
-    alice = Writer(await Speaker.logged_in(gateway, "alice", codec="protobuf"), "a")
+    alice = Writer(await Speaker.logged_in(gateway, "alice", "quantum", "protobuf"), "a")
     bob = Writer(await Speaker.logged_in(gateway, "bob", "http", "json"), "b")
     assert bob.speaker.session is not None
     document = await create(alice.speaker, editors=(bob.speaker.session.user,), **fields)

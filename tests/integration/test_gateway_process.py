@@ -71,10 +71,10 @@ async def run(*arguments: str, stdin: bytes | None = None) -> tuple[int | None, 
 
 
 @asynccontextmanager
-async def serving(folder: Path, *extra: str) -> AsyncIterator[Process]:
+async def serving(folder: Path) -> AsyncIterator[Process]:
     process = await spawn(
-        "serve", "--dev", "--no-quantum", "--http-port", "0", "--data-dir", str(folder),
-        "--log-level", "error", *extra,
+        "serve", "--dev", "--quantum-port", "0", "--http-port", "0", "--data-dir", str(folder),
+        "--log-level", "error",
     )  # fmt: skip
     urls: dict[str, str] = {}
     assert process.stdout is not None
@@ -207,12 +207,25 @@ async def test_a_login_survives_a_restart(tmp_path: Path) -> None:
         assert (await request(gateway.port, "POST", "/api/v1/auth/refresh", body)).status == 200
 
 
+async def test_the_server_keeps_the_key_that_its_clients_pin(tmp_path: Path) -> None:
+    pins = []
+    for _ in range(2):
+        async with serving(tmp_path) as gateway:
+            pins.append(gateway.urls["quantum"].partition("pin=")[2])
+            client = Speaker(await dial("quantum", gateway.urls["quantum"]), "protobuf")
+            assert (await client.ask(m.Hello(1), m.Welcome)).protocol == 1
+            assert await gateway.stop(signal.SIGTERM) == 0
+            assert await client.end() == CloseCode.GOING_AWAY
+    assert pins[0] == pins[1] != ""
+
+
 async def test_secrets_are_kept_from_other_users(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     async with serving(folder):
         pass
     assert folder.stat().st_mode & 0o777 == 0o700
-    for path in [*folder.glob("jwt/*.pem"), folder / "users.yaml", folder / "refresh.sqlite"]:
+    names = ("identity.key", "users.yaml", "refresh.sqlite")
+    for path in [*folder.glob("jwt/*.pem"), *(folder / name for name in names)]:
         assert path.stat().st_mode & 0o077 == 0, path
     (folder / "users.yaml").chmod(0o644)
     status, _, errors = await run("serve", "--dev", "--no-quantum", "--data-dir", str(folder))
@@ -229,89 +242,3 @@ async def test_a_port_that_is_taken_gives_one_sentence(tmp_path: Path) -> None:
         assert status == 1
         assert f"cannot listen on TCP 127.0.0.1:{gateway.port}" in errors
         assert "Traceback" not in errors
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        ([], "the following arguments are required: VERB"),
-        (["dance"], "invalid choice: 'dance'"),
-        (["serve", "--http-port", "99999"], "'99999' is not a port"),
-        (["serve", "--config", "no-such.yaml"], "no-such.yaml does not exist"),
-        (["validate"], "required: file"),
-        (["validate", "no-such.yaml"], "no-such.yaml does not exist"),
-        (["user", "add"], "required: name"),
-        (["token", "alice", "--seconds", "-1"], "at least 1"),
-        (["token", "nobody"], "there is no user 'nobody'"),
-        (["user", "disable", "nobody"], "there is no user 'nobody'"),
-        (["user", "add", "carol"], "--password-stdin"),
-    ],
-)
-async def test_a_wrong_command_line_gives_one_sentence_and_status_2(
-    tmp_path: Path, arguments: list[str], sentence: str
-) -> None:
-    if (arguments[:1] in (["user"], ["token"]) and len(arguments) > 2) or arguments[:1] == [
-        "token"
-    ]:
-        arguments = [*arguments, "--data-dir", str(tmp_path)]
-    status, _, errors = await run(*arguments)
-    assert status == 2
-    assert sentence in errors
-    assert errors.count("\n") == 1
-    assert "Traceback" not in errors
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("htpp: {port: 1}", "did you mean 'http'"),
-        ("http: {prot: 1}", "did you mean 'port'"),
-        ("http: {port: many}", "'http.port' is wrong"),
-        ("http: {port: 70000}", "http.port must be from 0 to 65535"),
-        ("mode: dev\nhttp: {host: 0.0.0.0}", "may listen on loopback only"),
-        ("services: {session: 'tcp://x'}", "grpc://host:port"),
-        ("client: {policy: shrug}", "'client.policy' is wrong"),
-        ("client: {outbox_bytes: 0}", "must be above 0"),
-        ("quantum: {enabled: false}\nhttp: {enabled: false}", "nothing would listen"),
-        ("[", "not valid YAML"),
-    ],
-)
-async def test_a_wrong_configuration_says_what_is_wrong(
-    tmp_path: Path, text: str, sentence: str
-) -> None:
-    file = tmp_path / "gateway.yaml"
-    file.write_text(text)
-    status, _, errors = await run("validate", str(file))
-    assert status == 2
-    assert sentence in errors
-    assert "Traceback" not in errors
-
-
-async def test_the_generated_configuration_is_valid(tmp_path: Path) -> None:
-    status, text, _ = await run("genconfig")
-    assert status == 0
-    file = tmp_path / "gateway.yaml"
-    file.write_text(text)
-    assert (await run("validate", str(file)))[:2] == (0, f"{file} is valid\n")
-
-
-async def test_users_are_added_listed_and_disabled(tmp_path: Path) -> None:
-    place = ["--data-dir", str(tmp_path)]
-    added = await run(
-        "user", "add", "carol", "--admin", "--password-stdin", *place, stdin=b"a good password\n"
-    )
-    assert added[0] == 0
-    status, listed, _ = await run("user", "list", *place)
-    assert (status, "carol" in listed, "admin" in listed) == (0, True, True)
-    status, token, _ = await run("token", "carol", *place)
-    assert (status, token.count(".")) == (0, 2)
-    assert (await run("user", "disable", "carol", *place))[0] == 0
-    assert "disabled" in (await run("user", "list", *place))[1]
-
-
-async def test_help_and_version_are_printed() -> None:
-    status, text, _ = await run("--help")
-    assert status == 0
-    assert "serve" in text
-    assert "examples:" in text
-    assert (await run("version"))[1].startswith("quantum-gateway ")

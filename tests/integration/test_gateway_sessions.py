@@ -12,13 +12,13 @@ from tests.support.gateways import Refusal, Speaker, running
 from tests.support.web import request
 
 pytestmark = pytest.mark.integration
-BOTH = pytest.mark.parametrize(
+EVERY_DOOR = pytest.mark.parametrize(
     ("transport", "codec"),
-    [("websocket", "json"), ("websocket", "protobuf"), ("http", "json"), ("http", "protobuf")],
+    [(door, codec) for door in ("websocket", "http", "quantum") for codec in ("json", "protobuf")],
 )
 
 
-@BOTH
+@EVERY_DOOR
 async def test_a_client_greets_logs_in_and_pings(
     tmp_path: Path, transport: str, codec: str
 ) -> None:

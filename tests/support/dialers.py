@@ -147,6 +147,7 @@ class QuantumDial:
         self._stream = stream
         self._decoder = FrameDecoder(1 << 26)
         self._frames: list[bytes] = []
+        self._closing = asyncio.Lock()
 
     @classmethod
     async def open(cls, url: str) -> "QuantumDial":
@@ -182,10 +183,14 @@ class QuantumDial:
 
     async def cut(self) -> None:
         self._connection.abort()
-        await self._connection.close()
+        await self._close()
+
+    async def _close(self) -> None:
+        async with self._closing:  # one at a time: the connection waits for its socket only once
+            await self._connection.close()
 
     async def _end(self) -> Ended:
         await self._connection.wait_closed()
         error = self._connection.error
-        await self._connection.close()
+        await self._close()
         return Ended(error.code if isinstance(error, quantum.ConnectionClosed) else None)

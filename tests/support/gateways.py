@@ -26,7 +26,7 @@ def config(folder: Path, **overrides: Any) -> GatewayConfig:
         "mode": "dev",
         "node": "test",
         "data_dir": folder,
-        "quantum": {"enabled": False, "port": 0},
+        "quantum": {"port": 0},
         "http": {"port": 0},
         "services": {"store": "memory"},
         "auth": {"logins_per_minute": 10_000},

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from gateway.messages import Envelope, Error, Event, Resync, Snapshot, Submit
+from gateway.messages import DocumentCreate, Envelope, Error, Event, Resync, Snapshot, Submit
 from gateway.sdk import (
     ClientConfig,
     DocumentClosed,
@@ -422,3 +422,31 @@ async def test_an_event_reader_that_went_away_is_forgotten() -> None:
         assert len(document.follower.feeds) == 1
         del events
         assert len(document.follower.feeds) == 0
+
+
+async def test_a_document_opened_twice_at_once_is_one_handle_that_misses_nothing() -> None:
+    gateway = FakeGateway()
+    async with make_client(gateway) as client:
+        gateway.add_text("notes")
+        one, two = await asyncio.gather(
+            client.open_document("notes"), client.open_document("notes")
+        )
+        assert one is two
+        gateway.drops_events = True
+        gateway.write("notes", TextContent().edit(0, 0, "a"), "other", 1)
+        one.follower.note_version(1)
+        await until(lambda: one.text == "a")
+
+
+async def test_a_document_is_created_once_though_the_answer_was_lost() -> None:
+    gateway = FakeGateway()
+    async with make_client(gateway) as client:
+        gateway.doors[0].is_mute = True
+        creating = asyncio.create_task(client.create_document("notes"))
+        await until(lambda: "notes" in gateway.documents)
+        gateway.cut_all()
+        document = await asyncio.wait_for(creating, 5)
+        created = [item.body for item in gateway.seen if isinstance(item.body, DocumentCreate)]
+        assert len(created) == 2
+        assert created[0].document == created[1].document != ""
+        assert document.text == ""
