@@ -47,13 +47,14 @@ from interop.reference.frames import (
 from interop.reference.hello import Parameters, sealed_overhead
 from interop.reference.messages import Messages
 from interop.reference.phases import KeyPhases
-from interop.reference.recovery import Recovery, SentPacket
+from interop.reference.recovery import PROBES_WITH_DATA, Recovery, SentPacket
 from interop.reference.state import CONNECTION, MAY_SEND_PROTECTED, State, Trigger, advance
 from interop.reference.streams import Streams
 
 NUMBER_END = 2**62
 CLOSING_PROBE_TIMEOUTS = 3
 REPEAT_NS = 300_000_000
+REPEATS_MAX = 4
 
 
 DEFAULT_PARAMETERS = Parameters(
@@ -400,12 +401,16 @@ class Connection:
         ack_due = self._acknowledger.is_due(now_ns)
         ack = self._acknowledger.frame(now_ns)
         room = self._room() - (len(ack.encode()) if ack else 0)
-        if self.recovery.probes_due or self.recovery.may_send(self._room() + sealed_overhead()):
+        if self.recovery.probes_due > PROBES_WITH_DATA:
+            frames = [Ping()]
+        elif self.recovery.probes_due or self.recovery.may_send(self._room() + sealed_overhead()):
             frames = self._take_frames(room)
             if not frames and self.recovery.probes_due:
                 frames = [Ping()]
         if frames and self.recovery.probes_due:
             self.recovery.probes_due -= 1
+            # = 7: a number is skipped before each, so that it is acknowledged at once.
+            self.recovery.skip_number()
         if not frames and not ack_due:
             return None
         if ack is not None:

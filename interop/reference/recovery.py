@@ -12,7 +12,9 @@ PACKET_THRESHOLD = 3
 TIME_THRESHOLD = 9 / 8
 INITIAL_RTT_NS = 100e6
 GRANULARITY_NS = 1e6
-PROBES = 2
+STEADY_EXPIRIES = 10
+PROBES_MAX = 8
+PROBES_WITH_DATA = 2
 
 
 @dataclass
@@ -166,7 +168,9 @@ class Recovery:
         base = self.probe_timeout()
         # = 7: the result is at most the largest of one undoubled probe timeout, 3 x smoothed and
         cap = max(base, 3 * self.rtt.smoothed, (self.idle_ns or 0) / 64)
-        return self.last_eliciting_ns + min(base * 2.0 ** min(self.expiries, 60), cap)
+        # = 7: after ten expiries without an acknowledgement it is doubled at each further one,
+        doublings = min(max(self.expiries - STEADY_EXPIRIES, 0), 60)
+        return self.last_eliciting_ns + min(base * 2.0**doublings, cap)
 
     def handle_timeout(self, now_ns: int) -> tuple[list[SentPacket], list[SentPacket]]:
         """Return (lost packets, packets whose content a probe should carry again)."""
@@ -176,10 +180,11 @@ class Recovery:
         if self.loss_ns is not None:
             return self.detect_lost(now_ns), []
         self.expiries += 1
-        self.probes_due = PROBES
+        # = 7: The first expiries send 1, 2 and 4 probes, the later ones 8;
+        self.probes_due = min(2 ** (self.expiries - 1), PROBES_MAX)
         eliciting = [p for n, p in sorted(self.in_flight.items()) if p.ack_eliciting]
         self.last_eliciting_ns = now_ns
-        return [], eliciting[:PROBES]
+        return [], eliciting[: min(self.probes_due, PROBES_WITH_DATA)]
 
     def _note_acked(self, acked: list[SentPacket]) -> None:
         for packet in acked:

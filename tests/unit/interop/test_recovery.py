@@ -73,18 +73,19 @@ def test_only_a_newly_acknowledged_largest_gives_a_sample() -> None:
     assert recovery.rtt.minimum is None
 
 
-def test_probes_back_off_up_to_their_cap() -> None:
+def test_probes_grow_in_number_and_then_back_off_up_to_their_cap() -> None:
     recovery = Recovery(32)
     recovery.idle_ns = 64 * 1000 * MS
     sent(recovery, 0)
     waits, now = [], 0
-    for _ in range(5):
+    for expiry in range(14):
         due = recovery.next_timeout()
         assert due is not None
         waits.append((due - now) / MS)
         now = int(due)
         assert [p.number for p in recovery.handle_timeout(now)[1]] == [0]
-    assert waits == [325, 650, 1000, 1000, 1000]
+        assert recovery.probes_due == min(2**expiry, 8)
+    assert waits == [325] * 11 + [650, 1000, 1000]
     recovery.handle_ack(((0, 0),), 0, now)
     assert recovery.expiries == 0
     assert recovery.next_timeout() is None
