@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cython_ext.core import CloseCause, Connection, ConnectionState, Endpoint, EventKind, Params
+from cython_ext.core.connection_id import CLOCK_OFFSET_MS
 from interop.reference.connection import DEFAULT_PARAMETERS
 from interop.reference.events import (
     Closed,
@@ -27,8 +28,6 @@ from interop.reference.state import State
 
 CLIENT, SERVER = ("192.0.2.1", 4001), ("192.0.2.2", 4002)
 ADDRESSES = {"left": CLIENT, "right": SERVER}
-# What the core adds to its clock before it blinds the time of an id.
-WALL_OFFSET_MS = 1_700_000_000_000
 
 
 class Script:
@@ -48,7 +47,7 @@ class Script:
 
 def id_pieces(connection_id: bytes, now_ns: int) -> list[bytes]:
     """Return the random bytes that make a core whose clock says *now_ns* draw *connection_id*."""
-    blind = now_ns // 1_000_000 + WALL_OFFSET_MS - int.from_bytes(connection_id[:6], "big")
+    blind = now_ns // 1_000_000 + CLOCK_OFFSET_MS - int.from_bytes(connection_id[:6], "big")
     assert 0 <= blind < 86_400_000, "the id's time is not within a day of the clock"
     rand_a = int.from_bytes(connection_id[6:8], "big") & 0xFFF
     rand_b = int.from_bytes(connection_id[8:], "big") & ((1 << 62) - 1)
@@ -192,12 +191,16 @@ class CoreEnd:
 
     def _write(self, stream_id: int) -> None:
         data, fin = self._unwritten.pop(stream_id)
-        taken = self.connection.stream_write(stream_id, data)
-        if taken < 0:
-            return
-        if taken < len(data):
-            self._unwritten[stream_id] = (data[taken:], fin)
-        elif fin:
+        at = 0
+        while at < len(data):
+            taken = self.connection.stream_write(stream_id, data, at)
+            if taken < 0:
+                return
+            if taken == 0:
+                self._unwritten[stream_id] = (data[at:], fin)
+                return
+            at += taken
+        if fin:
             self.connection.stream_finish(stream_id)
 
     def _send_messages(self) -> None:

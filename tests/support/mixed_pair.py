@@ -4,7 +4,9 @@ import hashlib
 from collections import defaultdict
 from typing import Any
 
-from cython_ext.core import Params
+import pytest
+
+from cython_ext.core import Endpoint, Params
 from interop.reference import Config
 from interop.reference.events import (
     Closed,
@@ -19,6 +21,8 @@ from tests.support.oracle import PIN, SEED, Pair, entropy
 from tests.support.virtual_link import Path, VirtualLink
 
 START_NS = 1_000_000_000
+MS = 1_000_000
+both_roles = pytest.mark.parametrize("core_is_client", [True, False], ids=["client", "server"])
 
 
 def params_of(config: Config, **choices: Any) -> Params:
@@ -58,6 +62,31 @@ def mixed(
         server = CoreEnd.server(params, SEED, entropy(f"core {seed}"))
     link = VirtualLink(client, server, path or Path(), seed, START_NS)
     return Pair(client, server, link, [], [])
+
+
+def core_of(pair: Pair) -> CoreEnd:
+    """Return the end that is the core."""
+    return pair.client if isinstance(pair.client, CoreEnd) else pair.server
+
+
+def oracle_of(pair: Pair) -> Any:
+    """Return the end that is the oracle."""
+    return pair.server if isinstance(pair.client, CoreEnd) else pair.client
+
+
+def core_events(pair: Pair) -> list[Event]:
+    """Return what the core told its application."""
+    return pair.client_events if isinstance(pair.client, CoreEnd) else pair.server_events
+
+
+def oracle_events(pair: Pair) -> list[Event]:
+    """Return what the oracle told its application."""
+    return pair.server_events if isinstance(pair.client, CoreEnd) else pair.client_events
+
+
+def restarted_core(**choices: Any) -> Endpoint:
+    """Return a core server that knows no connection but has the same identity."""
+    return Endpoint(core_params(**choices), entropy("restarted"), SEED)
 
 
 def blob(size: int, name: str = "blob") -> bytes:
