@@ -90,6 +90,8 @@ class Connection:
         self._messages: deque[bytes] = deque()
         self._datagrams: deque[bytes] = deque()
         self._waiters: dict[int, asyncio.Future[None]] = {}
+        self._begun_s = self._loop.time()
+        self._handshake_s = 0.0
         self._over = self._loop.create_future()
         self._connected = self._loop.create_future()
 
@@ -259,11 +261,22 @@ class Connection:
                     pass
             self.abort(code, reason)
             if self._owned is not None:
-                await self._owned.wait_idle()
+                await self._linger(self._owned)
         finally:
             self.abort(code, reason)
             if self._owned is not None:
                 self._owned.close()
+
+    async def _linger(self, owned: Socket) -> None:
+        # Until a round trip was measured the core waits by the assumed one, a second in all; the
+        # handshake, which is one and more, says better.
+        sampled = self.core.stats()["rtt_minimum_ns"] > 0
+        longest = 3 * (self._handshake_s + self.config.max_ack_delay)
+        try:
+            async with asyncio.timeout(None if sampled else longest):
+                await owned.wait_idle()
+        except TimeoutError:
+            pass
 
     def abort(self, code: int = 0, reason: str = "") -> None:
         """End the connection at once; what was not delivered is dropped.
@@ -354,6 +367,7 @@ class Connection:
             elif kind == _CLOSED:
                 self._on_closed()
             elif kind == _CONNECTED:
+                self._handshake_s = self._loop.time() - self._begun_s
                 if not self._connected.done():
                     self._connected.set_result(None)
             elif kind in (_ACKED, _STREAMS):

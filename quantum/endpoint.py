@@ -54,7 +54,7 @@ class UdpEndpoint:
         self._flush_handle: asyncio.Handle | None = None
         self._unflushed = 0
         self._is_writing = False
-        self._idle = self._loop.create_future()
+        self._ended = self._loop.create_future()
         self._is_owned = False
         self.is_closed = False
         self._loop.add_reader(self._fd, self._on_readable)
@@ -140,15 +140,14 @@ class UdpEndpoint:
                 connection.handle_events()
             if core.state == ConnectionState.CLOSED:
                 self._connections.pop(core.serial, None)
-        if not self._connections:
-            self._on_idle()
-
-    def _on_idle(self) -> None:
-        if not self._idle.done():
-            self._idle.set_result(None)
-        if self._is_owned:
+                self._wake_waiting()
+        if self._is_owned and not self._connections:
             # The only connection is over, its CLOSE repeated long enough.
-            self.close()
+            self._close()
+
+    def _wake_waiting(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     # life
 
@@ -161,13 +160,12 @@ class UdpEndpoint:
         self.core.refuse_new()
 
     async def wait_idle(self) -> None:
-        """Wait until every connection is over, its CLOSE repeated for as long as a peer may ask
-        for it."""
-        while self._connections and not self.is_closed:
-            if self._idle.done():
-                self._idle = self._loop.create_future()
+        """Wait until no connection may have to repeat its CLOSE any more."""
+        while any(c.core.state == ConnectionState.CLOSING for c in self._connections.values()):
+            if self._ended.done():
+                self._ended = self._loop.create_future()
             # Shielded: several may wait.
-            await asyncio.shield(self._idle)
+            await asyncio.shield(self._ended)
 
     def close(self) -> None:
         """Close the socket now; each connection that is still open sends one CLOSE, not repeated.
@@ -202,8 +200,7 @@ class UdpEndpoint:
         self.pump.close()
         self.socket.close()
         self._connections.clear()
-        if not self._idle.done():
-            self._idle.set_result(None)
+        self._wake_waiting()
 
     def stats(self) -> dict[str, int]:
         """Return counters of the socket and of the endpoint by name."""

@@ -221,7 +221,8 @@ class Stream:
                 parts.append(part)
                 missing -= len(part)
         except BaseException:
-            self._returned = b"".join(parts) + self._returned
+            if self._read_error is None:
+                self._returned = b"".join(parts) + self._returned
             raise
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         if missing:

@@ -258,7 +258,9 @@ cdef class Connection:
     @property
     def max_datagram_bytes(self) -> int:
         """Size of the largest datagram payload that fits into one packet."""
-        return self.c.datagram_bytes - 32 - 16 - 3
+        # Header, tag, frame type and a length that takes 2 bytes below 16,384 and 4 above.
+        cdef int64_t room = <int64_t> self.c.datagram_bytes - 32 - 16 - 1
+        return room - 2 if room - 2 < 1 << 14 else room - 4
 
     def send_message(self, data: object) -> bool:
         """Queue a message; False when the buffer is full, and MESSAGE_SPACE tells when to go on.

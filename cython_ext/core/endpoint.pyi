@@ -5,6 +5,7 @@ from cython_ext.core.params import Params
 from cython_ext.core.table import ConnectionTable
 
 INITIAL_REPEATS: int
+MAX_REPEATS: int
 
 class Endpoint(ConnectionTable):
     is_closed: bool

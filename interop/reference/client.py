@@ -12,7 +12,7 @@ from interop.reference.codec import (
     Kind,
     recover_number,
 )
-from interop.reference.connection import REPEAT_NS, REPEATS_MAX, Config, Connection
+from interop.reference.connection import MAX_REPEAT_NS, REPEAT_NS, Config, Connection
 from interop.reference.errors import Code, Drop, DropError
 from interop.reference.events import Closed, HandshakeDone
 from interop.reference.frames import Done
@@ -121,7 +121,7 @@ class Client(Connection):
     def _repeat_later(self, now_ns: int) -> None:
         self._repeat_ns = now_ns + self._repeat_wait_ns
         # = 7: initial value and doubling, up to four times that, beginning anew with the client
-        self._repeat_wait_ns = min(2 * self._repeat_wait_ns, REPEATS_MAX * REPEAT_NS)
+        self._repeat_wait_ns = min(2 * self._repeat_wait_ns, MAX_REPEAT_NS)
 
     def _handle_packet(self, header: Header, data: bytes, now_ns: int, source: object) -> None:
         if header.version == VERSION_NEGOTIATION:

@@ -54,7 +54,7 @@ from interop.reference.streams import Streams
 NUMBER_END = 2**62
 CLOSING_PROBE_TIMEOUTS = 3
 REPEAT_NS = 300_000_000
-REPEATS_MAX = 4
+MAX_REPEAT_NS = 4 * REPEAT_NS
 
 
 DEFAULT_PARAMETERS = Parameters(

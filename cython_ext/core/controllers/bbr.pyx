@@ -411,9 +411,10 @@ cdef void update_probe_bw(Controller* c, Bbr* b, const AckEvent* e) noexcept nog
             b.bw_probe_samples = True
             enter_probe_up(c, b, e)
     elif b.state == PROBE_UP:
-        # Done when the pipe is full: bandwidth stopped growing, or 1.25 BDP stand in a queue.
+        # Done when the pipe is full: bandwidth stopped growing, or what is above it stands in a queue. Without
+        # one the probe goes on, 1.25 times per round: a pipe that was left too early is filled again.
         if b.full_bw_now or (e.now_ns - b.cycle_stamp_ns > b.min_rtt_ns
-                             and e.in_flight >= inflight_at(c, b, 1.25)):
+                             and e.in_flight >= inflight_at(c, b, 1.25) and queue_stands(b, e)):
             enter_probe_down(b, e)
 
 
