@@ -537,6 +537,7 @@ cdef class Endpoint(ConnectionTable):
         address_from_python(&peer, source)
         if not datagram:
             self.drops[1] += 1
+            self.datagrams_received += 1
             return
         copy = bytearray(datagram)
         self.handle_train(copy, <uint32_t> len(copy), <uint32_t> len(copy), &peer, ecn, now_ns)
