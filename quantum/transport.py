@@ -45,8 +45,8 @@ class StreamTransport(asyncio.Transport):
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._sending: asyncio.Task[None] | None = None
-        self._loop.call_soon(protocol.connection_made, self)
         self._reading = self._loop.create_task(self._read()) if stream.can_read else None
+        protocol.connection_made(self)
 
     # reading
 
