@@ -4,7 +4,7 @@ Thin by rule: each class holds one struct and passes calls through. Nothing of t
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from cython_ext.core.byte_ring cimport ring_read
