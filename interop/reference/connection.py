@@ -472,7 +472,7 @@ class Connection:
         self.recovery.idle_ns = idle
 
     def _idle_ns(self) -> int | None:
-        # = 6.2: The idle time-out is the smaller of the two non-zero idle_timeout_ms, or none.
+        # = 6.2: The idle time-out is the smaller of the two non-zero idle_timeout_ms, or none
         both = (self.config.parameters.idle_timeout_ms, self.peer_parameters.idle_timeout_ms)
         return min((ms * 1_000_000 for ms in both if ms), default=None)
 
@@ -480,7 +480,8 @@ class Connection:
         idle = self._idle_ns()
         if self.state is not State.ESTABLISHED or idle is None or self._idle_since_ns is None:
             return None
-        return self._idle_since_ns + idle
+        # = 6.2: it is never taken shorter than three probe timeouts.
+        return self._idle_since_ns + max(idle, 3 * self.recovery.probe_timeout())
 
     def _keepalive_deadline(self) -> float | None:
         wait = self.config.keepalive_ns

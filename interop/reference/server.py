@@ -97,7 +97,7 @@ class Server(Connection):
             return
         if header.connection_id != self.peer_id:
             raise DropError(Drop.UNKNOWN_ID)
-        # = 4.2: once it verified the client's Finished it drops every hello of that client id.
+        # = 4.2: once it verified the client's Finished it drops every hello of that address and client id.
         if self.state is not State.HELLO_ANSWERED:
             raise DropError(Drop.HELLO_REPEATED)
         accept_client_hello(data, self.pin, self.config.suites)
