@@ -155,7 +155,6 @@ class Connection:
         Messages arrive once each and in no order. A send that is cancelled sent nothing. Raises
         ConfigurationError for one larger than the peer accepts.
         """
-        self._check_open()
         while True:
             try:
                 queued = self.core.send_message(data)
