@@ -4,7 +4,7 @@ Knows nothing of packets, time or policy. The parity bytes are those of klauspos
 row r of a Vandermonde matrix holds the powers r^0 .. r^(k-1), and the whole is multiplied by the inverse of
 its upper square. Such a product evaluates, at r, the polynomial of degree below k that takes the data as
 its values at 0 .. k-1. So every coefficient, of parities and of rebuilding alike, is one of Lagrange's, known in
-closed form from products of differences: nothing is ever inverted by elimination (docs/adr/0009).
+closed form from products of differences: nothing is ever inverted by elimination (docs/adr/0010).
 
 Two things follow that its users rely on. A parity row depends on k and its index alone, so that the parities of
 (k, m) begin those of (k, m + 1). And a shard that is all zero, or shorter than the others, costs

@@ -20,7 +20,11 @@ class ReedSolomon:
     @property
     def inverse_capacity(self) -> int: ...
     def encode(
-        self, shards: Iterable[_Shard], first: int = 0, count: int | None = None
+        self,
+        shards: Iterable[_Shard],
+        first: int = 0,
+        count: int | None = None,
+        shard_bytes: int | None = None,
     ) -> list[bytes]: ...
     def decode(self, shards: Iterable[_Shard | None]) -> list[bytes]: ...
 

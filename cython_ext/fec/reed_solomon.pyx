@@ -329,16 +329,18 @@ cdef class ReedSolomon:
         """How many matrices the cache holds at most."""
         return self.code.sets * INVERSE_WAYS
 
-    def encode(self, shards, first: int = 0, count: int | None = None):
-        """Return the parity shards, as long as the longest data shard; shorter ones count as padded with zeros.
+    def encode(self, shards, first: int = 0, count: int | None = None, shard_bytes: int | None = None):
+        """Return parity shards; data shards that are shorter count as padded with zeros.
 
         Args:
             shards: every data shard, bytes-like.
             first: index of the first parity wanted.
             count: how many are wanted; all that follow when None.
+            shard_bytes: length of a parity shard; that of the longest data shard when None.
 
         Raises:
-            ReedSolomonError: the number of shards is not that of the code, or there are no such parities.
+            ReedSolomonError: the number of shards is not that of the code, there are no such parities, or
+                a shard is longer than *shard_bytes*.
         """
         shards = list(shards)
         if len(shards) != self.data_shards or None in shards:
@@ -354,13 +356,17 @@ cdef class ReedSolomon:
                 f"parities {first} to {first + count} do not exist: the code has {self.parity_shards}"
             )
         cdef Borrowed data = Borrowed(shards)
-        cdef size_t shard_bytes = 0
+        cdef size_t longest = 0
         cdef uint32_t n
         for n in range(data.count):
-            shard_bytes = max(shard_bytes, data.lengths[n])
+            longest = max(longest, data.lengths[n])
+        if shard_bytes is not None:
+            if shard_bytes < <Py_ssize_t> longest:
+                raise ReedSolomonError(f"a shard of {longest} bytes does not fit a code of {shard_bytes} byte shards")
+            longest = shard_bytes
         cdef uint8_t* outputs[MAX_SHARDS]
-        parities = [room(shard_bytes, outputs + n) for n in range(count)]
-        code_encode(&self.code, data.pointers, data.lengths, outputs, first, count, shard_bytes)
+        parities = [room(longest, outputs + n) for n in range(count)]
+        code_encode(&self.code, data.pointers, data.lengths, outputs, first, count, longest)
         return parities
 
     def decode(self, shards):
