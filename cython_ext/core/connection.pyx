@@ -470,4 +470,5 @@ cdef class Connection:
             "ecn_ce_received": c.stats.ecn_ce_received,
             "key_updates": c.keys.updates,
             "streams": c.streams.count,
+            "ledger_packets": c.recovery.next - c.recovery.first,
         }

@@ -22,7 +22,7 @@ from cython_ext.core.recovery cimport (
 )
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns
 from cython_ext.core.state cimport (
-    CLOSED, CLOSING, DRAINING,     RECEIVE_DONE, RESET, advance_connection, advance_send,
+    CLOSED, CLOSING, DRAINING,     READ_RESET, RECEIVE_DONE, RESET, advance_connection, advance_receive, advance_send,
 )
 from cython_ext.core.stream cimport (
     AEAD_LIMIT, FRAME_ENCODING, INTERNAL, NO_ERROR, OWES_RESET, PROTOCOL_VIOLATION, Stream,
@@ -257,7 +257,9 @@ cdef void handle_reset_stream(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:
         conn_fail(c, error, b"RESET_STREAM", now_ns)
         return
     if s.stopped:
+        # Nobody will read it: the reset is the end.
         unread = 0
+        advance_receive(&s.receive_state, READ_RESET)
     elif unread or grown:
         # What was buffered is given up, so its credit returns.
         s.read = s.highest

@@ -43,6 +43,9 @@ from cython_ext.wire.header cimport FLAG_ACK, FLAG_FIN, FLAG_URG, HEADER_BYTES, 
 cdef enum:
     # More frames than this do not go into one packet; the ledger reserves so many at once.
     MAX_FRAMES = 64
+    # So many packets with nothing but ACK make one that is acknowledged itself, or the ledger would
+    # grow as long as only the peer has something to say (RFC 9000 13.2.4).
+    ACK_ONLY_PACKETS = 32
     # A control frame takes at most so many bytes; below that room nothing more is tried.
     MIN_ROOM = 32
 
@@ -426,6 +429,10 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
             c.recovery.probes_sent += 1
     if not b.anything:
         return 0
+    if (not b.eliciting and c.recovery.eliciting_in_flight == 0 and writer_left(&b.w)
+            and c.recovery.next - c.recovery.first >= ACK_ONLY_PACKETS):
+        write_u8(&b.w, FRAME_PING)
+        b.eliciting = True
     length = seal(c, out, &b, 0, now_ns)
     if length == 0:
         conn_fail(c, AEAD_LIMIT, b"the key may seal no more packets", now_ns)

@@ -150,9 +150,9 @@ cdef bint recovery_skip_due(const Recovery* r) noexcept nogil:
 
 
 cdef void advance(Recovery* r, int64_t now_ns) noexcept nogil:
-    # Lost packets stay for two round trips, so that a late acknowledgement is known to be one.
+    # Lost packets stay for three round trips and their spread, so that a late acknowledgement is known to be one.
     cdef SentPacket* p
-    cdef int64_t keep_ns = 2 * r.rtt.smoothed_ns + 4 * r.rtt.variation_ns
+    cdef int64_t keep_ns = 3 * r.rtt.smoothed_ns + 12 * r.rtt.variation_ns
     while r.first < r.next:
         p = packet(r, r.first)
         if p.state == SENT_IN_FLIGHT:
@@ -272,10 +272,11 @@ cdef void recovery_ack_largest(Recovery* r, uint64_t largest, int64_t ack_delay_
 
 cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
     cdef int64_t base = r.rtt.smoothed_ns if r.rtt.smoothed_ns > r.rtt.latest_ns else r.rtt.latest_ns
-    cdef int64_t delay = base + base * r.time_threshold_8th // 8, lost_before, oldest = 0, newest = 0
+    cdef int64_t delay = base + base * r.time_threshold_8th // 8, lost_before
+    # When the first packet of the present run of losses left, 0 between runs; and the longest run.
+    cdef int64_t run_from = 0, longest = 0
     cdef uint64_t n, end
     cdef SentPacket* p
-    cdef bint eliciting_lost = False
     r.loss_ns = 0
     if not r.acked_any:
         return
@@ -293,6 +294,8 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
         if p.state != SENT_IN_FLIGHT:
             if n == r.first_in_flight:
                 r.first_in_flight += 1
+            if p.state == SENT_ACKED and p.flags & PACKET_ELICITING:
+                run_from = 0
             continue
         if p.sent_ns <= lost_before or r.largest_acked - n >= r.packet_threshold:
             p.state = SENT_LOST
@@ -303,10 +306,10 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
                 r.bytes_lost += p.bytes
                 r.delivery.lost += p.bytes
                 r.event.lost_bytes += p.bytes
-                if not eliciting_lost:
-                    oldest = p.sent_ns
-                newest = p.sent_ns
-                eliciting_lost = True
+                if run_from == 0:
+                    run_from = p.sent_ns
+                if p.sent_ns - run_from > longest:
+                    longest = p.sent_ns - run_from
                 if p.sent_ns > r.event.largest_sent_ns:
                     r.event.largest_sent_ns = p.sent_ns
             for_frames(r, p, False)
@@ -314,8 +317,9 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
             # Sent in order, so the first one that is not late is the next to become late.
             r.loss_ns = p.sent_ns + delay
             break
-    # Persistent congestion (RFC 9002 7.6): everything over three probe timeouts was lost.
-    if eliciting_lost and r.event.acked_bytes == 0 and newest - oldest > 3 * rtt_probe_timeout_ns(&r.rtt, r.max_ack_delay_ns):
+    # Persistent congestion (RFC 9002 7.6): everything sent over more than three probe timeouts was lost.
+    # The ACK that shows it acknowledges something later, so what is acknowledged now does not count.
+    if longest and r.rtt.sampled and longest > 3 * rtt_probe_timeout_ns(&r.rtt, r.max_ack_delay_ns):
         r.persistent_events += 1
         r.controller.algorithm.on_persistent(&r.controller, now_ns)
 
