@@ -95,6 +95,8 @@ class Client:
         self._empty = asyncio.Event()
         self._empty.set()
         self._busy = 0
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
         self._has_codec = False
 
     def __repr__(self) -> str:
@@ -113,11 +115,11 @@ class Client:
                     continue
                 if self.outbox.is_busy:
                     await self.room()
-                self._busy += 1
+                self.track(1)
                 try:
                     await handle(self, envelope)
                 finally:
-                    self._busy -= 1
+                    self.track(-1)
         except PeerGone:
             pass
         finally:
@@ -190,8 +192,8 @@ class Client:
     async def settled(self) -> None:
         """Return when no request is running and nothing waits to be sent."""
         while self.state is not ClientState.CLOSED and (self._busy or not self._empty.is_set()):
+            await self._at_rest.wait()
             await self._empty.wait()
-            await asyncio.sleep(0.005)
 
     async def room(self) -> None:
         """Return when the outbox has room again, or the client is gone."""
@@ -202,6 +204,10 @@ class Client:
     def track(self, delta: int) -> None:
         """Count work that goes on after its handler returned, so that a drain waits for it."""
         self._busy += delta
+        if self._busy:
+            self._at_rest.clear()
+        else:
+            self._at_rest.set()
 
     def overdue(self, now_ns: int) -> CloseCode | None:
         """Return why the client must be closed at *now_ns*, or None."""
