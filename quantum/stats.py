@@ -54,6 +54,7 @@ class ConnectionStats:
     ecn_ce_received: int
     key_updates: int
     streams: int
+    ledger_packets: int
 
     @property
     def rtt_ns(self) -> int:

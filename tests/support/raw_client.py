@@ -108,8 +108,9 @@ class RawClient:
         return self.receive()
 
     def datagrams(self) -> list[bytes]:
-        """Return what the server sends now."""
-        return [data for _, data in self.server.poll_datagrams(self.now_ns)]
+        """Return what the server sends to this client now; what it sends to others is dropped."""
+        leaving = self.server.poll_datagrams(self.now_ns)
+        return [data for address, data in leaving if address == self.address]
 
     def receive(self) -> Frames:
         """Return the frames of the protected packets that the server sends now."""
