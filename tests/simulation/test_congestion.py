@@ -119,3 +119,15 @@ def test_the_link_is_what_was_asked_for() -> None:
     steady_goodput(pair)
     stats = pair.network.link(CLIENT, SERVER).stats
     assert stats.sent == stats.delivered + stats.queue_full
+
+
+@pytest.mark.parametrize("burst", [1, 5])
+def test_bbr_does_not_fade_away_under_heavy_random_loss(burst: int) -> None:
+    wide = {"max_stream_data": 64 << 20, "max_data": 128 << 20}
+    pair = established(path(50, loss=0.3, burst=burst), seed=7, **wide)
+    pair.client.send_stream(DATA * 2, bidirectional=False)
+    pair.run_for(15 * SECOND)
+    before = pair.client.open.stats()["delivered_bytes"]
+    pair.run_for(5 * SECOND)
+    # 70 of the link's 100 Mbit/s can arrive at all.
+    assert (pair.client.open.stats()["delivered_bytes"] - before) * 8 / 5e6 >= 40
