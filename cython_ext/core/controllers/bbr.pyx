@@ -167,21 +167,18 @@ cdef bint queue_stands(const Bbr* b, const AckEvent* e) noexcept nogil:
 
 cdef void update_loss_share(Controller* c, Bbr* b) noexcept nogil:
     cdef uint64_t total = b.round_acked + b.round_lost
-    if total < 8 * c.datagram_bytes:
-        return
-    b.loss_share += (<double> b.round_lost / <double> total - b.loss_share) / 4
-    b.round_acked = b.round_lost = 0
+    if b.round_start and total >= 8 * c.datagram_bytes:
+        b.loss_share += (<double> b.round_lost / <double> total - b.loss_share) / 4
+        b.round_acked = b.round_lost = 0
 
 
 cdef double probe_gain(const Bbr* b) noexcept nogil:
-    """Return what PROBE_UP multiplies by.
+    """Return what PROBE_UP multiplies by: 1.25, and more where loss is noise and not an answer.
 
-    With a third of the packets lost at random, a gain of 1.25 delivers less than before, and the model
-    would shrink for ever. Where a queue stands, loss is an answer and not noise.
+    With a third lost at random, 1.25 delivers less than before: the model would shrink for ever.
     """
-    if b.queue_in_round:
-        return 1.25
-    return 1.25 / (1.0 - (b.loss_share if b.loss_share < MAX_LOSS_SHARE else MAX_LOSS_SHARE))
+    cdef double share = b.loss_share if b.loss_share < MAX_LOSS_SHARE else MAX_LOSS_SHARE
+    return 1.25 if b.queue_in_round else 1.25 / (1.0 - share)
 
 
 # -- state changes ---------------------------------------------------------------------------------
@@ -355,8 +352,7 @@ cdef void check_full_bw(Bbr* b, const AckEvent* e) noexcept nogil:
         return
     b.full_bw_count += 1
     b.full_bw_now = b.full_bw_count >= 3
-    if b.full_bw_now:
-        b.full_bw_reached = True
+    b.full_bw_reached = b.full_bw_reached or b.full_bw_now
 
 
 cdef bint inflight_too_high(const Bbr* b, const AckEvent* e) noexcept nogil:
@@ -492,8 +488,7 @@ cdef void check_probe_rtt(Controller* c, Bbr* b, const AckEvent* e) noexcept nog
 
 
 cdef void set_pacing_rate(Controller* c, Bbr* b) noexcept nogil:
-    cdef double gain = probe_gain(b) if b.state == PROBE_UP else b.pacing_gain
-    cdef uint64_t rate = <uint64_t> (gain * b.bw * PACING_MARGIN)
+    cdef uint64_t rate = <uint64_t> ((probe_gain(b) if b.state == PROBE_UP else b.pacing_gain) * b.bw * PACING_MARGIN)
     if rate and (b.full_bw_reached or rate > c.pacing_rate):
         c.pacing_rate = rate
 
@@ -558,8 +553,7 @@ cdef void on_ack(Controller* c, const AckEvent* e) noexcept nogil:
             b.queue_in_round = True
         return
     update_round(b, e)
-    if b.round_start:
-        update_loss_share(c, b)
+    update_loss_share(c, b)
     if e.latest_rtt_ns > 0 and c.pacing_rate and b.min_rtt_ns == 0 and not b.max_bw:
         # First sample: re-derive the initial pacing rate from the measured round trip (draft 5.6.2).
         c.pacing_rate = <uint64_t> (STARTUP_PACING_GAIN * c.window * 1e9 / <double> umax(e.latest_rtt_ns, 1_000_000))
