@@ -402,7 +402,7 @@ def _quantum_identity(path: Path) -> Any:
 async def _refuse(request: Request, error: Exception) -> Response:
     """Answer what no route matches in the shape of every other answer."""
     assert isinstance(error, HTTPException)
-    sentence = f"there is nothing at {request.url.path[:128]}; see /api/v1 in the documentation"
+    sentence = f"there is nothing at {request.url.path[:128]}; docs/gateway.md lists the routes"
     if error.status_code != 404:
         sentence = error.detail
     answer = {"code": error.status_code, "message": sentence, "data": None, "request_id": ""}
