@@ -10,7 +10,6 @@ cdef extern from "openssl/evp.h" nogil:
     ctypedef struct ENGINE:
         pass
 
-    int EVP_CTRL_AEAD_SET_IVLEN
     int EVP_CTRL_AEAD_GET_TAG
     int EVP_CTRL_AEAD_SET_TAG
 

@@ -65,7 +65,6 @@ cdef struct ConnStats:
     uint64_t acks_sent
     uint64_t acks_received
     uint64_t ecn_ce_received
-    uint64_t early_dropped
 
 
 cdef struct Conn:
@@ -89,7 +88,6 @@ cdef struct Conn:
     uint32_t unacknowledged     # ack-eliciting packets since the last ACK left
     bint ack_now
     int64_t ack_at_ns           # 0 = no ACK owed
-    uint64_t ecn_ce
     uint64_t[3] ecn_counts      # ECT0, ECT1, CE
     Inbox early                 # protected datagrams that came before the client's Finished
     # packets out
@@ -162,7 +160,6 @@ cdef void stream_forget_if_ended(Conn* c, Stream* s) noexcept nogil
 cdef Stream* conn_open_stream(Conn* c, uint64_t id) noexcept nogil
 cdef uint64_t connection_credit(const Conn* c) noexcept nogil
 cdef bint conn_may_send(const Conn* c) noexcept nogil
-cdef void conn_frame_done(void* owner, const void* frame, bint acked) noexcept nogil
 cdef bint conn_all_acked(const Conn* c) noexcept nogil
 cdef void conn_credit_consumed(Conn* c, uint64_t consumed) noexcept nogil
 cdef void conn_clear(Conn* c) noexcept nogil

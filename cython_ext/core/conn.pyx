@@ -137,10 +137,9 @@ cdef void stream_frame_done(Conn* c, Stream* s, const SentFrame* f, bint acked) 
         stream_notify(c, s, STREAM_WRITABLE)
 
 
-cdef void conn_frame_done(void* owner, const void* sent, bint acked) noexcept nogil:
+cdef void sink(void* owner, const SentFrame* f, bint acked) noexcept nogil:
     """The ledger's sink: a frame was acknowledged, or must be sent again."""
     cdef Conn* c = <Conn*> owner
-    cdef const SentFrame* f = <const SentFrame*> sent
     cdef Stream* s
     if f.kind == FRAME_MESSAGE:
         if acked:
@@ -179,10 +178,6 @@ cdef void conn_frame_done(void* owner, const void* sent, bint acked) noexcept no
             c.owes |= OWES_MAX_STREAMS_UNI
         elif f.kind == FRAME_DONE:
             c.owes |= OWES_DONE
-
-
-cdef void sink(void* owner, const SentFrame* frame, bint acked) noexcept nogil:
-    conn_frame_done(owner, frame, acked)
 
 
 cdef bint conn_all_acked(const Conn* c) noexcept nogil:

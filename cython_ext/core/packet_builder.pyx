@@ -62,7 +62,7 @@ cdef inline bint room(const Build* b) noexcept nogil:
 
 
 cdef inline void enter(Conn* c, Build* b, uint8_t kind, uint64_t id, uint64_t low, uint64_t high) noexcept nogil:
-    recovery_add_frame(&c.recovery, kind, id, low, high, 0)
+    recovery_add_frame(&c.recovery, kind, id, low, high)
     b.frames += 1
     b.eliciting = True
     b.anything = True
@@ -96,7 +96,7 @@ cdef void add_ack(Conn* c, Build* b, int64_t now_ns) noexcept nogil:
     if ecn:
         for n in range(3):
             write_varint(&b.w, c.ecn_counts[n])
-    recovery_add_frame(&c.recovery, FRAME_ACK, c.received.items[last].high - 1, 0, 0, 0)
+    recovery_add_frame(&c.recovery, FRAME_ACK, c.received.items[last].high - 1, 0, 0)
     b.frames += 1
     b.anything = True
     c.unacknowledged = 0

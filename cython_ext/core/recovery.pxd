@@ -28,7 +28,6 @@ cdef enum:
 
 cdef struct SentFrame:
     uint8_t kind            # the frame's type on the wire
-    uint32_t count          # free for the sink
     uint64_t id             # stream id; largest number of an ACK
     uint64_t low            # the range of the send buffer that it carried
     uint64_t high
@@ -95,7 +94,7 @@ cdef bint recovery_init(Recovery* r, uint8_t controller, uint64_t datagram_bytes
                         int64_t initial_rtt_ns, uint64_t seed) noexcept nogil
 cdef void recovery_clear(Recovery* r) noexcept nogil
 cdef bint recovery_reserve(Recovery* r, uint32_t frames) noexcept nogil
-cdef void recovery_add_frame(Recovery* r, uint8_t kind, uint64_t id, uint64_t low, uint64_t high, uint32_t count) noexcept nogil
+cdef void recovery_add_frame(Recovery* r, uint8_t kind, uint64_t id, uint64_t low, uint64_t high) noexcept nogil
 cdef void recovery_on_sent(Recovery* r, uint32_t datagram_bytes, uint32_t frame_count, bint eliciting, bint app_limited, int64_t now_ns) noexcept nogil
 cdef bint recovery_skip(Recovery* r, bint on_purpose) noexcept nogil
 cdef bint recovery_skip_due(const Recovery* r) noexcept nogil

@@ -95,14 +95,13 @@ cdef bint recovery_reserve(Recovery* r, uint32_t frames) noexcept nogil:
     return True
 
 
-cdef void recovery_add_frame(Recovery* r, uint8_t kind, uint64_t id, uint64_t low, uint64_t high, uint32_t count) noexcept nogil:
+cdef void recovery_add_frame(Recovery* r, uint8_t kind, uint64_t id, uint64_t low, uint64_t high) noexcept nogil:
     """Note a frame of the packet being built; recovery_reserve made the room."""
     cdef SentFrame* frame = &r.frames[r.frame_next & (r.frame_capacity - 1)]
     frame.kind = kind
     frame.id = id
     frame.low = low
     frame.high = high
-    frame.count = count
     r.frame_next += 1
 
 
