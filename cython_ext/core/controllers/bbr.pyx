@@ -131,7 +131,6 @@ cdef void check_full_bw(Controller* c, Bbr* b, const AckEvent* e) noexcept nogil
 
 cdef void check_startup_done(Controller* c, Bbr* b, const AckEvent* e) noexcept nogil:
     cdef bint grows = e.sample.rate >= <uint64_t> (1.25 * b.full_bw)
-    cdef double early = b.base.lost
     if b.round_start and b.state == STARTUP:
         b.ecn_startup_rounds = b.ecn_startup_rounds + 1 if b.round_ce_share >= 0.5 else 0
     check_full_bw(c, b, e)
@@ -147,7 +146,7 @@ cdef void check_startup_done(Controller* c, Bbr* b, const AckEvent* e) noexcept 
         b.inflight_longterm = umax(bdp(c, b, b.max_bw, 1.0), b.inflight_latest)
     # A policer: the first round whose losses answer, on a path that lost next to nothing before.
     if (b.round_start and not grows and not queue_stands(b) and more_sent_is_more_lost(c, b)
-            and 20 * early < b.base.acked + b.base.lost):
+            and (b.full_bw_reached or 20 * b.base.lost < b.base.acked + b.base.lost)):
         b.full_bw_reached = True
         believe_policer(b)
     if b.full_bw_reached:
@@ -212,17 +211,16 @@ cdef bint time_to_probe(Controller* c, Bbr* b, const AckEvent* e) noexcept nogil
 
 cdef bint time_to_go_down(Controller* c, Bbr* b, const AckEvent* e) noexcept nogil:
     """Tell whether PROBE_UP has found the pipe full; what grows it without a queue goes on (ours)."""
+    if b.round_start and b.probing_rounds >= 2 and not queue_stands(b) and more_sent_is_more_lost(c, b):
+        believe_policer(b)
+        return True
     if b.window_limited and c.window >= b.inflight_longterm:
         reset_full_bw(b)
         b.full_bw = e.sample.rate
     elif b.full_bw_now:
         return True
-    if b.round_start and b.probing_rounds >= 2 and not queue_stands(b) and more_sent_is_more_lost(c, b):
-        believe_policer(b)
-        return True
-    if e.now_ns - b.cycle_stamp_ns <= b.min_rtt_ns:
-        return False
-    if queue_stands(b) and e.in_flight >= inflight_at(c, b, PROBE_UP_PACING_GAIN):
+    # Ours: a queue stands, and what was sent for it bought no bandwidth. Two more rounds would buy none either.
+    if (b.round_start and b.probing_rounds >= 2 and queue_stands(b) and 8 * b.last_rate < 9 * b.base_rate):
         b.policed = False
         return True
     return False

@@ -93,13 +93,16 @@ cdef struct Bbr:
     uint64_t random
     # what losses mean (ours; docs/adr/0012)
     double random_share             # of what is sent, lost whatever the rate is
+    double proven_share             # the same, of probes only: more was sent, and as much more arrived
     bint policed                    # probing showed that more sent is more lost
     Tally base                      # rounds at a gain of 1 and less; in STARTUP, all rounds before
     Tally present                   # since the present round began
     Tally last                      # the round that just ended
     bint last_is_base
-    uint64_t base_rate              # bytes per second that the newest round of `base` delivered
+    uint64_t base_rate              # bytes per second that the newest round of `base` delivered,
+    uint64_t base_sent_rate         # and that were sent for it
     uint64_t last_rate
+    uint64_t last_sent_rate
     int64_t round_stamp_ns
     uint8_t settled_rounds          # in a row at a gain of 1 or less; saturates
     uint8_t probing_rounds          # in a row at a gain above 1; saturates
@@ -143,6 +146,7 @@ cdef uint64_t with_headroom(const Controller* c, const Bbr* b) noexcept nogil
 cdef bint queue_stands(const Bbr* b) noexcept nogil
 cdef bint queue_is_empty(const Bbr* b) noexcept nogil
 cdef bint more_sent_is_more_lost(const Controller* c, const Bbr* b) noexcept nogil
+cdef bint more_sent_is_more_delivered(const Controller* c, const Bbr* b) noexcept nogil
 cdef void believe_policer(Bbr* b) noexcept nogil
 cdef bint inflight_too_high(const Bbr* b, uint64_t lost, uint64_t in_flight) noexcept nogil
 cdef void reset_full_bw(Bbr* b) noexcept nogil

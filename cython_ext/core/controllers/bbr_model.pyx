@@ -107,23 +107,37 @@ cdef bint more_sent_is_more_lost(const Controller* c, const Bbr* b) noexcept nog
 cdef void believe_policer(Bbr* b) noexcept nogil:
     """Take what the last round delivered for the rate of the path, and losses for congestion."""
     b.policed = True
-    b.random_share = 0
+    b.random_share = b.proven_share = 0
     b.max_bw = umin(b.last_rate, b.max_bw)
     b.max_bw_filter[0] = b.max_bw_filter[1] = b.max_bw
     b.bw = umin(b.bw, b.max_bw)
 
 
+cdef bint more_sent_is_more_delivered(const Controller* c, const Bbr* b) noexcept nogil:
+    """Tell whether the round that ended sent more than the rounds before, and at least half as much more arrived."""
+    return (b.base_rate > 0 and is_telling(c, &b.last) and 10 * b.last_sent_rate >= 11 * b.base_sent_rate
+            and <double> b.last_rate / b.base_rate >= (1.0 + <double> b.last_sent_rate / b.base_sent_rate) / 2)
+
+
 cdef void learn_random_share(Controller* c, Bbr* b) noexcept nogil:
-    """Take the round's losses for random when no queue stood, or when more was sent and more arrived."""
-    cdef double share = lost_share(&b.last)
-    cdef bint grew = b.probing_rounds >= 2 and 10 * b.last_rate > 11 * b.base_rate and b.base_rate
-    if b.policed or b.last.acked + b.last.lost < 8 * c.datagram_bytes:
+    """Learn from probes what is lost at random; a steady rate may find less of it, never more.
+
+    Sending more for losses that are an answer would bring more of them, for ever.
+    """
+    cdef double share = lost_share(&b.last), limit
+    if b.policed:
         return
-    if grew and more_sent_is_more_lost(c, b):
-        return
-    if grew or (b.last_is_base and b.state != STARTUP and not queue_stands(b)):
-        share = share if share < MAX_RANDOM_SHARE else MAX_RANDOM_SHARE
+    share = share if share < MAX_RANDOM_SHARE else MAX_RANDOM_SHARE
+    if b.probing_rounds >= 1:
+        if more_sent_is_more_delivered(c, b):
+            b.proven_share += (share - b.proven_share) / 4
+        elif is_telling(c, &b.last) and more_sent_is_more_lost(c, b):
+            b.proven_share /= 2
+    if b.last_is_base and b.state != STARTUP and not queue_stands(b) and is_telling(c, &b.last):
         b.random_share += (share - b.random_share) / 8
+    limit = 1.25 * b.proven_share + 0.005
+    if b.random_share > limit or b.state == STARTUP:
+        b.random_share = limit if b.state != STARTUP else b.proven_share
 
 
 cdef void end_round(Controller* c, Bbr* b, const AckEvent* e) noexcept nogil:
@@ -133,17 +147,23 @@ cdef void end_round(Controller* c, Bbr* b, const AckEvent* e) noexcept nogil:
         b.base.lost += b.last.lost
         b.base.runs += b.last.runs
         b.base_rate = b.last_rate
+        b.base_sent_rate = b.last_sent_rate
         if b.state != STARTUP and b.base.acked + b.base.lost > 16 * (b.last.acked + b.last.lost):
             b.base.acked /= 2
             b.base.lost /= 2
             b.base.runs /= 2
     b.last = b.present
     memset(&b.present, 0, sizeof(Tally))
-    b.last_rate = 0
+    b.last_rate = b.last_sent_rate = 0
     if e.now_ns > b.round_stamp_ns:
         b.last_rate = <uint64_t> (b.last.acked * 1e9 / <double> (e.now_ns - b.round_stamp_ns))
+        b.last_sent_rate = <uint64_t> ((b.last.acked + b.last.lost) * 1e9 / <double> (e.now_ns - b.round_stamp_ns))
     b.round_stamp_ns = e.now_ns
-    b.last_is_base = b.state == STARTUP or b.settled_rounds >= 1
+    if b.state == STARTUP:
+        # While the rate grows with what is sent, the losses are what any rate has.
+        b.last_is_base = b.base_rate == 0 or more_sent_is_more_delivered(c, b)
+    else:
+        b.last_is_base = b.settled_rounds >= 1
     if b.state == PROBE_UP or b.state == STARTUP:
         b.settled_rounds = 0
         b.probing_rounds = <uint8_t> umin(b.probing_rounds + 1, 255)
@@ -253,13 +273,14 @@ cdef void lower_bounds(Controller* c, Bbr* b, double factor) noexcept nogil:
 
 cdef void adapt_lower_bounds(Controller* c, Bbr* b) noexcept nogil:
     # The bounds follow losses only outside of bandwidth probes, and only losses that are an answer.
-    if b.state in (PROBE_REFILL, PROBE_UP, STARTUP):
+    # What comes back while a probe's last round does, or while STARTUP drains, is the probe's (ours).
+    if b.state in (PROBE_REFILL, PROBE_UP, STARTUP, DRAIN) or b.ack_phase == ACKS_STOPPING:
         return
     if b.round_ce_share > 0 and b.bw_latest:
         if b.inflight_shortterm == UINT64_MAX:
             b.inflight_shortterm = c.window
         b.inflight_shortterm = <uint64_t> (b.inflight_shortterm * (1.0 - ECN_FACTOR * b.ecn_alpha))
-    if b.loss_in_round and b.queue_in_round and lost_share(&b.last) >= 1.5 * b.random_share:
+    if b.loss_in_round and b.queue_in_round and lost_share(&b.last) > LOSS_THRESHOLD + 1.5 * b.random_share:
         lower_bounds(c, b, BETA)
 
 
