@@ -325,6 +325,12 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
                 r.event.lost_bytes += p.bytes
                 if run_from == 0:
                     run_from = p.sent_ns
+                    r.event.lost_runs += 1
+                r.event.lost_packets += 1
+                r.event.newest_lost_bytes = p.bytes
+                r.event.newest_lost_in_flight = p.snapshot.in_flight
+                r.event.newest_lost_since = r.delivery.lost - p.snapshot.lost
+                r.event.newest_lost_app_limited = p.snapshot.app_limited
                 if p.sent_ns - run_from > longest:
                     longest = p.sent_ns - run_from
                 if p.sent_ns > r.event.largest_sent_ns:
