@@ -518,13 +518,6 @@ cdef class Endpoint(ConnectionTable):
 
     # -- Python's view: the simulator, tests, and the asyncio side ---------------------------------------------
 
-    def mark_changed(self, handle: Connection) -> None:
-        """Note that a command gave *handle* something to do; called by the handle itself."""
-        cdef Connection known = handle
-        # One that was just abandoned is CLOSED but still ours, until its end was told.
-        if known.c.state != CLOSED or known.c.serial in self.handles:
-            self.touch(known.c)
-
     def address_of(self, handle: Connection) -> tuple[str, int]:
         """Return (host, port) of the peer of *handle*."""
         cdef Connection known = handle
