@@ -50,6 +50,12 @@ cpdef enum CloseCause:
     STATELESS_RESET
 
 
+cdef struct ConnList:
+    Conn** items
+    uint32_t count
+    uint32_t capacity
+
+
 cdef struct ConnStats:
     uint64_t packets_sent
     uint64_t packets_received
@@ -146,9 +152,12 @@ cdef struct Conn:
     bint is_ready
     bint half_open
     Conn* hash_next
+    ConnList* touched           # the endpoint's list of those that may have something to send; NULL once forgotten
     uint64_t serial             # names the handle in the endpoint
     uint32_t owners             # the endpoint and the Python handle; the last one frees
 
+cdef bint list_push(ConnList* items, Conn* c) noexcept nogil
+cdef void conn_touch(Conn* c) noexcept nogil
 cdef void conn_fail(Conn* c, uint64_t code, const char* reason, int64_t now_ns) noexcept nogil
 cdef void conn_enter_closing(Conn* c, uint8_t cause, uint64_t code, bint is_application, const uint8_t* reason,
                              uint32_t reason_bytes, int64_t now_ns) noexcept nogil

@@ -1,7 +1,7 @@
 """What the modules of the core do to a connection's shared state: queues of streams, credit, ending."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, strlen
 
 from cython_ext.core.inbox cimport inbox_clear
@@ -31,6 +31,29 @@ from cython_ext.wire.frames cimport (
     FRAME_MAX_STREAMS_BIDI, FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_MESSAGE_EXPIRED,
     FRAME_RESET_STREAM, FRAME_STOP_SENDING, FRAME_STREAM, MAX_ACK_RANGES,
 )
+
+
+# -- lists of connections ---------------------------------------------------------------------------
+
+cdef bint list_push(ConnList* items, Conn* c) noexcept nogil:
+    cdef uint32_t capacity
+    cdef Conn** grown
+    if items.count == items.capacity:
+        capacity = items.capacity * 2 if items.capacity else 16
+        grown = <Conn**> realloc(items.items, capacity * sizeof(Conn*))
+        if grown == NULL:
+            return False
+        items.items = grown
+        items.capacity = capacity
+    items.items[items.count] = c
+    items.count += 1
+    return True
+
+
+cdef void conn_touch(Conn* c) noexcept nogil:
+    """Note that *c* may have something to send, or to say to the application."""
+    if not c.is_touched and c.touched != NULL and list_push(c.touched, c):
+        c.is_touched = True
 
 
 # -- queues of streams -----------------------------------------------------------------------------

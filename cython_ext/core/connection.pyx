@@ -13,7 +13,8 @@ from cython_ext.core.conn cimport (
     EVENT_ALL_ACKED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_DATAGRAMS, EVENT_MESSAGES,
     EVENT_MESSAGE_SPACE, EVENT_STREAMS_ALLOWED, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOCAL_CLOSE,
     OWES_MAX_MESSAGE_DATA, OWES_PING, QUEUE_READIES, conn_all_acked, conn_clear,
-    conn_credit_consumed, conn_credit_messages, conn_enter_closing, conn_expire_messages, conn_may_send, conn_open_stream, pop_stream,
+    conn_credit_consumed, conn_credit_messages, conn_enter_closing, conn_expire_messages, conn_may_send,
+    conn_open_stream, conn_touch, pop_stream,
     stream_forget_if_ended, stream_owes, stream_wants_to_send,
 )
 from cython_ext.core.copies cimport COPIES_ALL, COPIES_DEADLINE, copies_new
@@ -117,7 +118,7 @@ cdef class Connection:
             conn_release(self.c)
 
     cdef void changed(self):
-        self._endpoint.mark_changed(self)
+        conn_touch(self.c)
 
     cdef void forget_if_ended(self, Stream* s):
         stream_forget_if_ended(self.c, s)
@@ -428,6 +429,16 @@ cdef class Connection:
     def state(self) -> ConnectionState:
         """The state of docs/protocol.md section 6.1."""
         return ConnectionState(self.c.state)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the state is CLOSED."""
+        return self.c.state == CLOSED
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether a command or a packet gave it something to do since the endpoint was polled."""
+        return self.c.is_touched
 
     @property
     def cause(self) -> CloseCause:
