@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from interop.reference import Client, ClientInputs, Config, Server, ServerInputs, crypto
 from interop.reference.codec import HEADER_BYTES, Flag, Header
-from interop.reference.connection import DEFAULT_PARAMETERS
+from interop.reference.config import DEFAULT_PARAMETERS
 from interop.reference.endpoint import stateless_reset, version_negotiation
 from interop.reference.frames import (
     Ack,
