@@ -278,11 +278,11 @@ cdef class Connection:
         Raises ValueError for a message larger than the peer accepts, and for a priority that does not exist.
         """
         cdef Py_buffer view
-        cdef uint32_t lane = priority
+        cdef int lane = priority
         cdef int64_t deadline = deadline_ns
         if self.c.state >= CLOSING:
             return False
-        if lane >= LANES:
+        if not 0 <= lane < LANES:
             raise ValueError(f"a priority is 0 (most urgent) to {LANES - 1}, not {priority}")
         if outgoing_waiting(&self.c.messages_out) >= self.c.params.message_buffer_bytes:
             self.c.messages_out.wants_space = True

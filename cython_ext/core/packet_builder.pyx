@@ -299,7 +299,7 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
         conn_expire_messages(c, now_ns)
     if c.copies != NULL:
         copies_refresh(c.copies, &c.recovery)
-        copies_due = copies_are_due(c.copies, &c.messages_out, now_ns)
+        copies_due = copies_are_due(c.copies, &c.messages_out, &c.recovery, now_ns)
         c.copies.blocked = copies_due
     ack_due = c.ack_now or (c.ack_at_ns and c.ack_at_ns <= now_ns)
     content = has_content(c) or copies_due
@@ -350,6 +350,9 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
         elif c.copies != NULL and b.has_messages and not b.has_stream:
             add_copies(c, &b, now_ns)
             copies_pass(c.copies, now_ns)
+        if c.copies != NULL and b.has_messages and c.recovery.in_flight > c.recovery.controller.window // 2:
+            # Acknowledgements that were lost, or wait: ask for one before the window closes.
+            c.owes |= OWES_PING
     if allowed:
         # A probe says that it is one: a packet of messages alone may be acknowledged late (section 5.1).
         if (c.owes & OWES_PING or probing) and writer_left(&b.w):
