@@ -22,6 +22,8 @@ cdef enum:
     MOST_PER_ROUND_TRIP = 4 * TAIL_PACKETS
     # A retransmission that takes less than this costs less than repairs.
     LEAST_ROUND_TRIP_NS = 1_000_000
+    # The cap on parities is so many beyond the sources, but not below this: copies of a small packet cost little.
+    LEAST_MOST = 8
     # How long a copy of a single packet waits, so that one burst does not take both; and the parities of a block.
     LEAST_COPY_GAP_NS = 1_000_000
     MOST_COPY_GAP_NS = 3_000_000
@@ -81,7 +83,8 @@ cdef uint32_t protection_parities(const Conn* c, uint32_t sources) noexcept nogi
         return 0
     if share > 0.5:
         share = 0.5
-    most = sources + 3 if sources + 3 < MAX_BLOCK_PARITIES else MAX_BLOCK_PARITIES
+    most = sources + 3 if sources > LEAST_MOST - 3 else LEAST_MOST
+    most = most if most < MAX_BLOCK_PARITIES else MAX_BLOCK_PARITIES
     miss = MISS_AT_50_MS * 50e6 / <double> (c.recovery.rtt.smoothed_ns if c.recovery.rtt.smoothed_ns > 1 else 1)
     miss = LEAST_MISS if miss < LEAST_MISS else MOST_MISS if miss > MOST_MISS else miss
     go_on = 1 - 1 / burst

@@ -9,8 +9,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from cython_ext.core import Params
-from quantum.testing import Impairment, Pair
+from cython_ext.core import Endpoint, Params
+from quantum.testing import Impairment, Pair, Peer, Stalled
+from quantum.testing.pair import CLIENT, SERVER
+
+Address = tuple[str, int]
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -44,17 +47,62 @@ def path(loss: float, burst: float = 1.0, rtt_ms: int = 50) -> Impairment:
     )
 
 
-def exchange(pair: Pair) -> int:
-    """Ask, answer, and return the time it took in ns."""
-    begin = pair.now_ns
-    client, server = pair.client, pair.server
-    stream_id = client.send_stream(REQUEST)
-    pair.drive(lambda: stream_id in server.ended, 60 * SECOND)
-    server.write(stream_id, ANSWER)
-    pair.drive(lambda: stream_id in client.ended, 60 * SECOND)
-    if client.received.pop(stream_id) != ANSWER or server.received.pop(stream_id) != REQUEST:
-        raise AssertionError("the bytes that arrived are not those that were sent")
-    return pair.now_ns - begin
+class Noting(Peer):
+    """A peer that answers every request, and notes when a stream ended: its application's time."""
+
+    def __init__(self, endpoint: Endpoint, answer: bytes = b"") -> None:
+        super().__init__(endpoint)
+        self.answer = answer
+        self.ended_ns: dict[int, int] = {}
+
+    def poll_datagrams(self, now_ns: int) -> list[tuple[Address, bytes]]:
+        """Return what leaves, the answers to what just ended included."""
+        leaving = super().poll_datagrams(now_ns)
+        for stream_id in self.ended - self.ended_ns.keys():
+            self.ended_ns[stream_id] = now_ns
+            if self.answer:
+                self.write(stream_id, self.answer)
+                leaving += super().poll_datagrams(now_ns)
+        return leaving
+
+
+class Caller:
+    """A client and a server that answers, connected."""
+
+    def __init__(
+        self,
+        impairment: Impairment,
+        *,
+        back: Impairment | None = None,
+        seed: int = 1,
+        answer: bytes = ANSWER,
+        **choices: Any,
+    ) -> None:
+        params = Params(handshake_timeout_ns=60 * SECOND, **choices)
+        self.pair = Pair(
+            impairment, back=back, seed=seed, client_params=params, server_params=params
+        )
+        self.client = Noting(self.pair.client.endpoint)
+        self.server = Noting(self.pair.server.endpoint, answer)
+        for address, node in ((CLIENT, self.client), (SERVER, self.server)):
+            self.pair.network.remove(address)
+            self.pair.network.add(address, node)
+        self.pair.client, self.pair.server = self.client, self.server
+        self.pair.connect(60 * SECOND)
+
+    def exchange(self, request: bytes = REQUEST) -> int:
+        """Ask, and return the time in ns until the answer was there to its last byte.
+
+        Raises:
+            Stalled: what arrived is not what was sent.
+        """
+        begin = self.pair.now_ns
+        stream_id = self.client.send_stream(request)
+        self.pair.drive(lambda: stream_id in self.client.ended_ns, 60 * SECOND)
+        arrived = self.client.received.pop(stream_id), self.server.received.pop(stream_id)
+        if arrived != (self.server.answer, request):
+            raise Stalled("the bytes that arrived are not those that were sent")
+        return self.client.ended_ns[stream_id] - begin
 
 
 def measure(
@@ -67,18 +115,16 @@ def measure(
     **choices: Any,
 ) -> Times:
     """Run *exchanges* exchanges after *warm_up* others, *pause_ns* apart, and return their times."""
-    params = Params(handshake_timeout_ns=60 * SECOND, **choices)
-    pair = Pair(impairment, seed=seed, client_params=params, server_params=params)
-    pair.connect(60 * SECOND)
+    caller = Caller(impairment, seed=seed, **choices)
     for _ in range(warm_up):
-        exchange(pair)
-        pair.run_for(pause_ns)
-    before = _counted(pair)
+        caller.exchange()
+        caller.pair.run_for(pause_ns)
+    before = _counted(caller.pair)
     times = []
     for _ in range(exchanges):
-        times.append(exchange(pair) / MS)
-        pair.run_for(pause_ns)
-    after = _counted(pair)
+        times.append(caller.exchange() / MS)
+        caller.pair.run_for(pause_ns)
+    after = _counted(caller.pair)
     return Times(sorted(times), *(b - a for a, b in zip(before, after, strict=True)))
 
 
@@ -92,7 +138,9 @@ def _counted(pair: Pair) -> tuple[int, int, int]:
 def main(exchanges: int) -> None:
     """Print a row per path and policy; ratios are to the median without loss and without repairs."""
     base = measure(path(0), 200, fec="off").at(0.5)
-    print(f"64 bytes up, {len(ANSWER):,} down, 50 ms, {exchanges} exchanges; no loss: {base:.1f} ms")
+    print(
+        f"64 bytes up, {len(ANSWER):,} down, 50 ms, {exchanges} exchanges; no loss: {base:.1f} ms"
+    )
     print(f"{'loss':>6} {'burst':>5} {'fec':>7} {'p50':>6} {'p99':>6} {'p99.9':>6}  sent  repairs")
     for loss, burst in ((0.0, 1), (0.01, 1), (0.05, 1), (0.05, 3), (0.1, 1), (0.1, 3)):
         plain = 0
