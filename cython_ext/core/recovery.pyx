@@ -11,7 +11,7 @@ from libc.string cimport memset
 
 from cython_ext.core.controller cimport controller_clear, controller_init
 from cython_ext.core.delivery cimport delivery_finish, delivery_on_acked, delivery_on_sent
-from cython_ext.core.pacer cimport pacer_init, pacer_set_rate, pacer_spend
+from cython_ext.core.pacer cimport pacer_init, pacer_limit_burst, pacer_set_rate, pacer_spend
 from cython_ext.core.ranges cimport ranges_add, ranges_clear, ranges_find, ranges_remove_below
 from cython_ext.core.rtt cimport rtt_init, rtt_probe_timeout_ns, rtt_update
 
@@ -27,6 +27,8 @@ cdef enum:
     # bursts are outlasted by trying often; all probes but two are PINGs, so that trying costs little.
     STEADY_EXPIRIES = 10
     MAX_PROBES = 8
+    # What may leave at once where a policer counts.
+    SMALL_BURST_PACKETS = 3
     FIRST_PACKETS = 16
     FIRST_FRAMES = 32
 
@@ -340,6 +342,8 @@ cdef void finish(Recovery* r, int64_t now_ns) noexcept nogil:
         # Below a millisecond of round trip the window paces well enough, and timers do not.
         pacer_set_rate(&r.pacer, 0 if r.rtt.sampled and r.rtt.smoothed_ns < 1_000_000 else r.controller.pacing_rate,
                        r.controller.datagram_bytes, now_ns)
+        if r.controller.small_bursts:
+            pacer_limit_burst(&r.pacer, SMALL_BURST_PACKETS * r.controller.datagram_bytes)
     advance(r, now_ns)
 
 

@@ -28,7 +28,7 @@ cdef double PROBE_RTT_WINDOW_GAIN = 0.5
 # The share of the bandwidth that pacing leaves unused, so that queues drain.
 cdef double PACING_MARGIN = 0.99
 # The same beneath a policer, so that its bucket fills and others find tokens.
-cdef double POLICED_MARGIN = 0.95
+cdef double POLICED_MARGIN = 0.94
 cdef double BETA = 0.7
 cdef int64_t PROBE_RTT_DURATION_NS = 200_000_000
 cdef enum:
@@ -410,6 +410,8 @@ cdef void on_ack(Controller* c, const AckEvent* e) noexcept nogil:
     b.bw = umin(b.max_bw, b.bw_shortterm)
     set_pacing_rate(c, b)
     set_window(c, b, e)
+    # Beside others the bursts are theirs as well: who alone is smooth leaves them all the losses.
+    c.small_bursts = b.policed and not b.shared
     c.phase = b.state
 
 

@@ -9,7 +9,7 @@ from cython_ext.core.controller cimport AckEvent, Controller
 cdef double LOSS_THRESHOLD = 0.02
 cdef double BETA = 0.7
 # What is left of the rate when a probe beside others meets a policer.
-cdef double YIELD_TO_PROBE = 0.85
+cdef double YIELD_TO_PROBE = 0.8
 # 0.85 of inflight_longterm is used when cruising; draft-02 printed the complement.
 cdef double HEADROOM = 0.15
 # Random loss is paid for by sending more; beyond this share it is left as it is.
@@ -136,7 +136,7 @@ cdef void forget_policer(Bbr* b) noexcept nogil:
 
 cdef void answer_policer(Bbr* b) noexcept nogil:
     """Answer losses at a steady rate: soon after a probe the rate was taken too high, later others are here."""
-    if b.settled_rounds < NEW_RATE_ROUNDS:
+    if b.settled_rounds < NEW_RATE_ROUNDS and not b.shared:
         settle_at(b, b.last_rate)
     else:
         b.shared = True
