@@ -11,6 +11,9 @@ from cython_ext.core.byte_ring cimport ring_read
 from cython_ext.core.delivery cimport (
     Delivery, RateSample, Snapshot, delivery_finish, delivery_on_acked, delivery_on_sent,
 )
+from cython_ext.core.loss_meter cimport (
+    LossMeter, meter_burst, meter_init, meter_on_acked, meter_on_lost, meter_on_spurious, meter_share,
+)
 from cython_ext.core.inbox cimport Inbox, inbox_clear, inbox_first_length, inbox_pop, inbox_push
 from cython_ext.core.messages cimport Incoming, incoming_clear, incoming_part, incoming_whole
 from cython_ext.core.pacer cimport (
@@ -110,6 +113,47 @@ cdef class WriterProbe:
 def size_of_varint(value: int) -> int:
     """Return the bytes of the shortest encoding."""
     return varint_size(value)
+
+
+cdef class LossMeterProbe:
+    """The loss meter, assuming a share of losses and a run length at first."""
+
+    cdef LossMeter meter
+
+    def __init__(self, share: float = 0, burst: float = 1) -> None:
+        meter_init(&self.meter, share, burst)
+
+    def acked(self, packets: int) -> None:
+        """Note arrivals."""
+        meter_on_acked(&self.meter, packets)
+
+    def lost(self, packets: int, runs: int) -> None:
+        """Note losses, and the runs that began with them."""
+        meter_on_lost(&self.meter, packets, runs)
+
+    def spurious(self) -> None:
+        """Take one loss back."""
+        meter_on_spurious(&self.meter)
+
+    @property
+    def share(self) -> float:
+        """The smoothed share of packets lost."""
+        return meter_share(&self.meter)
+
+    @property
+    def burst(self) -> float:
+        """The mean run of losses."""
+        return meter_burst(&self.meter)
+
+    @property
+    def since_loss(self) -> int:
+        """Packets that arrived since the last loss."""
+        return self.meter.since_loss
+
+    @property
+    def assumed(self) -> bool:
+        """Whether the share is still an assumption."""
+        return self.meter.assumed
 
 
 cdef class RttProbe:

@@ -25,6 +25,7 @@ from quantum.errors import (
 from quantum.stats import ConnectionStats
 from quantum.stream import Stream
 from quantum.transport import stream_pair
+from quantum.waiting import Waiters
 
 # What may be queued within one turn of the loop before it is sent at once.
 FLUSH_BYTES = 128 << 10
@@ -54,6 +55,13 @@ _OURS = frozenset({CloseCause.LOCAL_CLOSE, CloseCause.LOCAL_ERROR})
 _WAITED_FOR = frozenset({_MESSAGES, _DATAGRAMS, _MESSAGE_SPACE})
 
 
+class Flush(Protocol):
+    """Has what was queued sent, at the end of this turn of the loop at the latest."""
+
+    def __call__(self, count: int, is_whole: bool = False, /) -> None:
+        """*count* bytes more are queued; *is_whole* says that nothing need follow them."""
+
+
 class Socket(Protocol):
     """The socket of a connection that has one of its own."""
 
@@ -71,7 +79,7 @@ class Connection:
         self,
         core: Core,
         config: TransportConfig,
-        flush: Callable[[int], None],
+        flush: Flush,
         now_ns: Callable[[], int],
         owned: Socket | None = None,
     ) -> None:
@@ -89,7 +97,7 @@ class Connection:
         self._incoming: deque[Stream] = deque()
         self._messages: deque[bytes] = deque()
         self._datagrams: deque[bytes] = deque()
-        self._waiters: dict[int, asyncio.Future[None]] = {}
+        self._waiters: dict[int, Waiters] = {}
         self._begun_s = self._loop.time()
         self._handshake_s = 0.0
         self._over = self._loop.create_future()
@@ -161,7 +169,7 @@ class Connection:
             except ValueError as error:
                 raise ConfigurationError(str(error)) from None
             if queued:
-                self._flush(len(data))
+                self._flush(len(data), True)
                 return
             self._check_open()
             await self._wait(_MESSAGE_SPACE)
@@ -176,7 +184,8 @@ class Connection:
             taken = self.core.receive_messages(256)
             if taken:
                 self._messages.extend(taken)
-                self._flush(0)
+                if self.core.is_changed:
+                    self._flush(0)
                 break
             self._check_open()
             await self._wait(_MESSAGES)
@@ -207,7 +216,7 @@ class Connection:
             queued = self.core.send_datagram(bytes(memoryview(data)))
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
-        self._flush(len(data))
+        self._flush(len(data), True)
         return queued
 
     async def receive_datagram(self) -> bytes:
@@ -289,7 +298,7 @@ class Connection:
         # Not half a character.
         text = text.decode(errors="ignore").encode()
         self.core.close(code, text, True, self._now_ns())
-        self._flush(FLUSH_BYTES)
+        self.flush_now()
         # At once, even where the socket takes no more just now.
         self.handle_events()
 
@@ -348,6 +357,10 @@ class Connection:
         """Have what was written sent in this turn of the loop."""
         self._flush(count)
 
+    def flush_now(self) -> None:
+        """Send what was written."""
+        self._flush(FLUSH_BYTES)
+
     # events, from the endpoint
 
     def handle_events(self) -> None:
@@ -401,9 +414,8 @@ class Connection:
         if self.error is not None:
             return
         self.error = error or self._why()
-        for future in list(self._waiters.values()):
-            if not future.done():
-                future.set_result(None)
+        for waiters in list(self._waiters.values()):
+            waiters.wake()
         for stream in list(self._streams.values()):
             stream.on_connection_lost(self.error)
         self._streams.clear()
@@ -461,15 +473,18 @@ class Connection:
             raise self.error.with_traceback(None)
 
     async def _wait(self, kind: int) -> None:
-        future = self._waiters.get(kind)
-        if future is None or future.done():
-            future = self._waiters[kind] = self._loop.create_future()
-        await asyncio.shield(future)
+        waiters = self._waiters.get(kind)
+        if waiters is None:
+            waiters = self._waiters[kind] = Waiters(self._loop)
+        if self.core.is_changed:
+            # Who waits for an answer wants the question to leave.
+            self.flush_now()
+        await waiters
 
     def _wake(self, kind: int) -> None:
-        future = self._waiters.get(kind)
-        if future is not None and not future.done():
-            future.set_result(None)
+        waiters = self._waiters.get(kind)
+        if waiters is not None:
+            waiters.wake()
 
 
 def _check_close_code(code: int) -> None:

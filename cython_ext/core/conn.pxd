@@ -8,8 +8,10 @@ leaves), `connection` (time, closing, the application).
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cython_ext.abi.datagram cimport Address
+from cython_ext.core.copies cimport Copies
 from cython_ext.core.inbox cimport Inbox
-from cython_ext.core.messages cimport Incoming, Outgoing
+from cython_ext.core.messages cimport Incoming
+from cython_ext.core.outgoing cimport Outgoing
 from cython_ext.core.params cimport ParamsView, PeerParams
 from cython_ext.core.ranges cimport RangeSet, ReplayWindow
 from cython_ext.core.recovery cimport Recovery
@@ -46,6 +48,12 @@ cpdef enum CloseCause:
     IDLE_TIMEOUT
     HANDSHAKE_TIMEOUT
     STATELESS_RESET
+
+
+cdef struct ConnList:
+    Conn** items
+    uint32_t count
+    uint32_t capacity
 
 
 cdef struct ConnStats:
@@ -110,6 +118,7 @@ cdef struct Conn:
     bint wants_stream[2]        # the application waits for leave: bidirectional, unidirectional
     # messages and datagrams
     Outgoing messages_out
+    Copies* copies              # NULL until a message that may be copied was sent
     Incoming messages_in
     Inbox datagrams_out
     Inbox datagrams_in
@@ -143,9 +152,12 @@ cdef struct Conn:
     bint is_ready
     bint half_open
     Conn* hash_next
+    ConnList* touched           # the endpoint's list of those that may have something to send; NULL once forgotten
     uint64_t serial             # names the handle in the endpoint
     uint32_t owners             # the endpoint and the Python handle; the last one frees
 
+cdef bint list_push(ConnList* items, Conn* c) noexcept nogil
+cdef void conn_touch(Conn* c) noexcept nogil
 cdef void conn_fail(Conn* c, uint64_t code, const char* reason, int64_t now_ns) noexcept nogil
 cdef void conn_enter_closing(Conn* c, uint8_t cause, uint64_t code, bint is_application, const uint8_t* reason,
                              uint32_t reason_bytes, int64_t now_ns) noexcept nogil
@@ -162,6 +174,8 @@ cdef uint64_t connection_credit(const Conn* c) noexcept nogil
 cdef bint conn_may_send(const Conn* c) noexcept nogil
 cdef bint conn_all_acked(const Conn* c) noexcept nogil
 cdef void conn_credit_consumed(Conn* c, uint64_t consumed) noexcept nogil
+cdef void conn_expire_messages(Conn* c, int64_t now_ns) noexcept nogil
+cdef void conn_credit_messages(Conn* c) noexcept nogil
 cdef void conn_clear(Conn* c) noexcept nogil
 cdef bint conn_start_traffic(Conn* c, int64_t now_ns, uint64_t seed) noexcept nogil
 

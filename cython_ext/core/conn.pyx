@@ -1,10 +1,16 @@
 """What the modules of the core do to a connection's shared state: queues of streams, credit, ending."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, strlen
 
 from cython_ext.core.inbox cimport inbox_clear
-from cython_ext.core.messages cimport incoming_clear, outgoing_clear, outgoing_on_acked
+from cython_ext.core.copies cimport COPY
+from cython_ext.core.messages cimport incoming_clear
+from cython_ext.core.outgoing cimport (
+    outgoing_clear, outgoing_expire, outgoing_notice_done, outgoing_on_acked, outgoing_on_lost,
+    outgoing_waiting,
+)
 from cython_ext.core.ranges cimport ranges_clear, ranges_remove_below
 from cython_ext.core.recovery cimport SentFrame, recovery_clear, recovery_init
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns
@@ -22,9 +28,32 @@ from cython_ext.core.stream cimport (
 from cython_ext.crypto.keys cimport keys_clear
 from cython_ext.wire.frames cimport (
     FRAME_ACK, FRAME_DONE, FRAME_MAX_DATA, FRAME_MAX_MESSAGE_DATA, FRAME_MAX_STREAM_DATA,
-    FRAME_MAX_STREAMS_BIDI, FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_RESET_STREAM,
-    FRAME_STOP_SENDING, FRAME_STREAM, MAX_ACK_RANGES,
+    FRAME_MAX_STREAMS_BIDI, FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_MESSAGE_EXPIRED,
+    FRAME_RESET_STREAM, FRAME_STOP_SENDING, FRAME_STREAM, MAX_ACK_RANGES,
 )
+
+
+# -- lists of connections ---------------------------------------------------------------------------
+
+cdef bint list_push(ConnList* items, Conn* c) noexcept nogil:
+    cdef uint32_t capacity
+    cdef Conn** grown
+    if items.count == items.capacity:
+        capacity = items.capacity * 2 if items.capacity else 16
+        grown = <Conn**> realloc(items.items, capacity * sizeof(Conn*))
+        if grown == NULL:
+            return False
+        items.items = grown
+        items.capacity = capacity
+    items.items[items.count] = c
+    items.count += 1
+    return True
+
+
+cdef void conn_touch(Conn* c) noexcept nogil:
+    """Note that *c* may have something to send, or to say to the application."""
+    if not c.is_touched and c.touched != NULL and list_push(c.touched, c):
+        c.is_touched = True
 
 
 # -- queues of streams -----------------------------------------------------------------------------
@@ -141,14 +170,20 @@ cdef void sink(void* owner, const SentFrame* f, bint acked) noexcept nogil:
     """The ledger's sink: a frame was acknowledged, or must be sent again."""
     cdef Conn* c = <Conn*> owner
     cdef Stream* s
-    if f.kind == FRAME_MESSAGE:
+    cdef uint64_t queued
+    if f.kind == FRAME_MESSAGE or f.kind == COPY:
         if acked:
-            if outgoing_on_acked(&c.messages_out, f.low, f.high) and c.messages_out.wants_space and (
-                    c.messages_out.buffer.end - c.messages_out.buffer.base <= c.params.message_buffer_bytes // 2):
-                c.messages_out.wants_space = False
-                c.events |= EVENT_MESSAGE_SPACE
-        elif buffer_on_lost(&c.messages_out.buffer, f.low, f.high):
-            c.stats.retransmitted_bytes += f.high - f.low
+            if outgoing_on_acked(&c.messages_out, f.id, f.low, f.high):
+                message_room(c)
+        elif f.kind == FRAME_MESSAGE:
+            queued = outgoing_on_lost(&c.messages_out, f.id, f.low, f.high)
+            c.stats.retransmitted_bytes += queued
+            if c.messages_out.wants_space:
+                message_room(c)
+            if queued == 0 and c.copies != NULL:
+                c.copies.useful += 1
+    elif f.kind == FRAME_MESSAGE_EXPIRED:
+        outgoing_notice_done(&c.messages_out, f.id, f.low, acked)
     elif f.kind == FRAME_STREAM or f.kind == FRAME_RESET_STREAM or f.kind == FRAME_STOP_SENDING or f.kind == FRAME_MAX_STREAM_DATA:
         s = table_find(&c.streams, f.id)
         if s == NULL:
@@ -180,11 +215,36 @@ cdef void sink(void* owner, const SentFrame* f, bint acked) noexcept nogil:
             c.owes |= OWES_DONE
 
 
+cdef void message_room(Conn* c) noexcept nogil:
+    if c.messages_out.wants_space and outgoing_waiting(&c.messages_out) <= c.params.message_buffer_bytes // 2:
+        c.messages_out.wants_space = False
+        c.events |= EVENT_MESSAGE_SPACE
+
+
+cdef void conn_expire_messages(Conn* c, int64_t now_ns) noexcept nogil:
+    """Give up the messages that are past their deadline."""
+    if outgoing_expire(&c.messages_out, now_ns):
+        message_room(c)
+        if c.wants_flush and conn_all_acked(c):
+            c.wants_flush = False
+            c.events |= EVENT_ALL_ACKED
+
+
+cdef void conn_credit_messages(Conn* c) noexcept nogil:
+    """Note that messages were taken by the application, or given up by the peer."""
+    # Never less than the largest message, or a sender that has one waits for ever.
+    cdef uint64_t least = c.params.max_message_data // 2
+    if least < c.params.max_message_bytes:
+        least = c.params.max_message_bytes
+    if c.messages_in.limit - c.messages_in.consumed < least + 1:
+        c.owes |= OWES_MAX_MESSAGE_DATA
+
+
 cdef bint conn_all_acked(const Conn* c) noexcept nogil:
     """Tell whether everything the application wrote was acknowledged."""
     cdef uint32_t n
     cdef Stream* s
-    if c.messages_out.buffer.base != c.messages_out.buffer.end or c.datagrams_out.count:
+    if outgoing_waiting(&c.messages_out) or c.datagrams_out.count:
         return False
     for n in range(c.streams.bucket_count):
         s = c.streams.buckets[n]
@@ -288,6 +348,8 @@ cdef void conn_clear(Conn* c) noexcept nogil:
     recovery_clear(&c.recovery)
     table_clear(&c.streams)
     outgoing_clear(&c.messages_out)
+    free(c.copies)
+    c.copies = NULL
     incoming_clear(&c.messages_in)
     inbox_clear(&c.datagrams_out)
     inbox_clear(&c.datagrams_in)

@@ -8,12 +8,13 @@ from libc.string cimport memcpy
 
 from cython_ext.core.conn cimport (
     EVENT_ALL_ACKED, EVENT_DATAGRAMS, EVENT_MESSAGES, EVENT_STREAMS_ALLOWED, OWES_CLOSE,
-    PEER_CLOSE, PEER_ERROR, conn_all_acked, conn_credit_consumed, conn_enter_draining, conn_fail,
+    PEER_CLOSE, PEER_ERROR, conn_all_acked, conn_credit_consumed, conn_credit_messages, conn_enter_draining, conn_fail,
     conn_open_stream, conn_touch_idle, connection_credit, stream_forget_if_ended, stream_notify,
     stream_owes, stream_wants_to_send,
 )
+from cython_ext.core.copies cimport copies_spend
 from cython_ext.core.inbox cimport inbox_pop, inbox_push
-from cython_ext.core.messages cimport incoming_part, incoming_whole
+from cython_ext.core.messages cimport incoming_expired, incoming_misses, incoming_part, incoming_whole
 from cython_ext.core.ranges cimport (
     REPLAY_FRESH, REPLAY_OLD, ranges_add, ranges_drop_lowest, replay_check, replay_commit,
 )
@@ -34,7 +35,7 @@ from cython_ext.wire.cursor cimport Reader, read_varint, reader_init, reader_lef
 from cython_ext.wire.frames cimport (
     FRAME_ACK, FRAME_ACK_ECN, FRAME_CLOSE, FRAME_CLOSE_APP, FRAME_DATAGRAM, FRAME_DONE,
     FRAME_MAX_DATA, FRAME_MAX_MESSAGE_DATA, FRAME_MAX_STREAM_DATA, FRAME_MAX_STREAMS_BIDI,
-    FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_MESSAGE_PART, FRAME_RESET_STREAM,
+    FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_MESSAGE_EXPIRED, FRAME_MESSAGE_PART, FRAME_RESET_STREAM,
     FRAME_STOP_SENDING, FRAME_STREAM, STREAM_FIN, Frame, is_ack_eliciting,
     parse_frame,
 )
@@ -48,8 +49,17 @@ cdef enum:
     EARLY_PACKETS = 256
     EARLY_ACK_PACKETS = 2
     LATER_ACK_PACKETS = 8
+    # An endpoint that promised no faster acknowledgement than this spares the sender of messages ACKs.
+    PATIENT_ABOVE_NS = 25_000_000
     # The bound on the peer's max_ack_delay_us; a larger delay is nonsense and is cut to it.
     MAX_ACK_DELAY_US = 1 << 24
+
+
+cdef enum:
+    # What a packet holds, for the decision when to acknowledge it.
+    ELICITING = 1
+    NEWS = 2                    # a message, or a part, that was not here yet
+    BEYOND_MESSAGES = 4         # an ack-eliciting frame other than whole messages
 
 
 cdef Verdict conn_handle_packet(Conn* c, const Header* header, uint8_t* datagram, uint32_t length, uint8_t ecn,
@@ -125,11 +135,12 @@ cdef bint check_frames(const uint8_t* plain, uint32_t plain_bytes) noexcept nogi
     return True
 
 
-cdef void note_received(Conn* c, uint64_t number, bint eliciting, int64_t now_ns) noexcept nogil:
+cdef void note_received(Conn* c, uint64_t number, uint32_t content, int64_t now_ns) noexcept nogil:
     """Enter the packet into what we acknowledge, and decide when."""
     cdef bint in_order = not c.received_any or number == c.largest_received + 1
     cdef int64_t delay
     cdef uint32_t every = EARLY_ACK_PACKETS if c.stats.packets_received < EARLY_PACKETS else LATER_ACK_PACKETS
+    cdef bint patient
     if not ranges_add(&c.received, number, number + 1):
         ranges_drop_lowest(&c.received)
         ranges_add(&c.received, number, number + 1)
@@ -137,18 +148,28 @@ cdef void note_received(Conn* c, uint64_t number, bint eliciting, int64_t now_ns
         c.largest_received = number
         c.largest_received_ns = now_ns
         c.received_any = True
-    if not eliciting:
+    if not content & ELICITING:
+        if c.copies != NULL and c.sending.first == NULL:
+            copies_spend(c.copies)
         return
-    c.unacknowledged += 1
+    # Nothing but messages, and none is known to be missing: the sender has nothing to do about what it lost.
+    patient = (c.params.max_ack_delay_ns > PATIENT_ABOVE_NS and not content & BEYOND_MESSAGES
+               and not incoming_misses(&c.messages_in))
+    if not patient or content & NEWS:
+        c.unacknowledged += 1
+    if patient:
+        every = LATER_ACK_PACKETS
+        in_order = True
     if not in_order or c.unacknowledged >= every:
         c.ack_now = True
-    elif c.ack_at_ns == 0:
-        delay = c.recovery.rtt.smoothed_ns // 4
+    else:
+        delay = c.params.max_ack_delay_ns if patient else c.recovery.rtt.smoothed_ns // 4
         if delay > c.params.max_ack_delay_ns:
             delay = c.params.max_ack_delay_ns
         if delay < 1_000_000 and c.params.max_ack_delay_ns >= 1_000_000:
             delay = 1_000_000
-        c.ack_at_ns = now_ns + delay
+        if c.ack_at_ns == 0 or now_ns + delay < c.ack_at_ns:
+            c.ack_at_ns = now_ns + delay
 
 
 cdef void handle_header_ack(Conn* c, uint32_t ack, int64_t now_ns) noexcept nogil:
@@ -313,7 +334,10 @@ cdef void handle_max_streams(Conn* c, bint uni, uint64_t limit) noexcept nogil:
 cdef void handle_message(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:
     cdef TransportError error
     cdef uint64_t before = c.messages_in.delivered
-    if f.type == FRAME_MESSAGE:
+    if f.type == FRAME_MESSAGE_EXPIRED:
+        error = incoming_expired(&c.messages_in, f.id, f.total, c.params.max_message_bytes)
+        conn_credit_messages(c)
+    elif f.type == FRAME_MESSAGE:
         error = incoming_whole(&c.messages_in, f.id, f.data, f.length, c.params.max_message_bytes)
     else:
         error = incoming_part(&c.messages_in, f.id, f.total, f.offset, f.data, f.length, c.params.max_message_bytes)
@@ -341,20 +365,27 @@ cdef void handle_close(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:
     conn_enter_draining(c, PEER_CLOSE if c.close_is_application or f.id == 0 else PEER_ERROR, now_ns)
 
 
-cdef bint process_frames(Conn* c, const uint8_t* plain, uint32_t plain_bytes, int64_t now_ns) noexcept nogil:
-    """Do what the frames say; True when one of them asks for an acknowledgement."""
+cdef uint32_t process_frames(Conn* c, const uint8_t* plain, uint32_t plain_bytes, int64_t now_ns) noexcept nogil:
+    """Do what the frames say; return what kind of packet this was."""
     cdef Reader r
     cdef Frame f
-    cdef bint eliciting = False
+    cdef uint32_t content = 0
+    cdef uint64_t copies
     reader_init(&r, plain, plain_bytes)
     while reader_left(&r) and c.state < CLOSING:
         if not parse_frame(&r, &f):
             break
-        eliciting = eliciting or is_ack_eliciting(f.type)
+        if is_ack_eliciting(f.type):
+            content |= ELICITING
+            if f.type != FRAME_MESSAGE and f.type != FRAME_MESSAGE_EXPIRED:
+                content |= BEYOND_MESSAGES
         if FRAME_STREAM <= f.type <= 0x0f:
             handle_stream(c, &f, now_ns)
-        elif f.type == FRAME_MESSAGE or f.type == FRAME_MESSAGE_PART:
+        elif f.type == FRAME_MESSAGE or f.type == FRAME_MESSAGE_PART or f.type == FRAME_MESSAGE_EXPIRED:
+            copies = c.messages_in.duplicates
             handle_message(c, &f, now_ns)
+            if copies == c.messages_in.duplicates:
+                content |= NEWS
         elif f.type == FRAME_ACK or f.type == FRAME_ACK_ECN:
             handle_ack(c, &f, now_ns)
         elif f.type == FRAME_DATAGRAM:
@@ -376,7 +407,7 @@ cdef bint process_frames(Conn* c, const uint8_t* plain, uint32_t plain_bytes, in
             handle_done(c, &f, now_ns)
         elif f.type == FRAME_CLOSE or f.type == FRAME_CLOSE_APP:
             handle_close(c, &f, now_ns)
-    return eliciting
+    return content
 
 
 cdef void handle_done(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:

@@ -7,16 +7,17 @@ turns. Each frame that matters when lost is entered into the ledger as it is wri
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from cython_ext.core.build cimport MAX_FRAMES, MIN_ROOM, Build, enter, room
 from cython_ext.core.byte_ring cimport ring_read
 from cython_ext.core.conn cimport (
     OWES_CLOSE, OWES_DONE, OWES_MAX_DATA,
     OWES_MAX_MESSAGE_DATA, OWES_MAX_STREAMS_BIDI, OWES_MAX_STREAMS_UNI, OWES_PING, QUEUE_CONTROLS,
-    QUEUE_SENDING, conn_fail, conn_may_send, conn_touch_idle, connection_credit, pop_stream,
+    QUEUE_SENDING, conn_expire_messages, conn_fail, conn_may_send, conn_touch_idle, connection_credit, pop_stream,
     queue_stream, stream_forget_if_ended, )
+from cython_ext.core.copies cimport copies_are_due, copies_pass, copies_refresh, copies_spend
 from cython_ext.core.inbox cimport inbox_first_length, inbox_pop
-from cython_ext.core.messages cimport (
-    MessageOut, outgoing_entry, outgoing_find, outgoing_has_work, outgoing_may_start,
-)
+from cython_ext.core.message_builder cimport add_copies, add_messages
+from cython_ext.core.outgoing cimport outgoing_has_work
 from cython_ext.core.pacer cimport pacer_allows, pacer_next_ns
 from cython_ext.core.recovery cimport (
     FULL_PROBES, recovery_add_frame, recovery_on_sent, recovery_reserve, recovery_skip, recovery_skip_due,
@@ -30,42 +31,20 @@ from cython_ext.core.stream cimport (
 )
 from cython_ext.crypto.keys cimport keys_seal, keys_update, keys_update_due
 from cython_ext.wire.cursor cimport (
-    Writer, varint_size, write_bytes, write_u8, write_varint, writer_init, writer_left,
+    varint_size, write_bytes, write_u8, write_varint, writer_init, writer_left,
 )
 from cython_ext.wire.frames cimport (
     FRAME_ACK, FRAME_ACK_ECN, FRAME_CLOSE, FRAME_CLOSE_APP, FRAME_DATAGRAM, FRAME_DONE,
     FRAME_MAX_DATA, FRAME_MAX_MESSAGE_DATA, FRAME_MAX_STREAM_DATA, FRAME_MAX_STREAMS_BIDI,
-    FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_MESSAGE_PART, FRAME_PING, FRAME_RESET_STREAM,
+    FRAME_MAX_STREAMS_UNI, FRAME_PING, FRAME_RESET_STREAM,
     FRAME_STOP_SENDING, FRAME_STREAM, STREAM_FIN, STREAM_LEN, STREAM_OFF,
 )
 from cython_ext.wire.header cimport FLAG_ACK, FLAG_FIN, FLAG_URG, HEADER_BYTES, TAG_BYTES, write_header
 
 cdef enum:
-    # More frames than this do not go into one packet; the ledger reserves so many at once.
-    MAX_FRAMES = 64
     # So many packets with nothing but ACK make one that is acknowledged itself, or the ledger would
     # grow as long as only the peer has something to say (RFC 9000 13.2.4).
     ACK_ONLY_PACKETS = 32
-    # A control frame takes at most so many bytes; below that room nothing more is tried.
-    MIN_ROOM = 32
-
-
-cdef struct Build:
-    Writer w
-    uint32_t frames             # entered into the ledger
-    bint eliciting
-    bint anything
-
-
-cdef inline bint room(const Build* b) noexcept nogil:
-    return b.frames < MAX_FRAMES and writer_left(&b.w) >= MIN_ROOM
-
-
-cdef inline void enter(Conn* c, Build* b, uint8_t kind, uint64_t id, uint64_t low, uint64_t high) noexcept nogil:
-    recovery_add_frame(&c.recovery, kind, id, low, high)
-    b.frames += 1
-    b.eliciting = True
-    b.anything = True
 
 
 # -- frames ------------------------------------------------------------------------------------------
@@ -192,71 +171,6 @@ cdef void add_datagrams(Conn* c, Build* b, uint32_t full) noexcept nogil:
         b.anything = True
 
 
-cdef void add_messages(Conn* c, Build* b, uint32_t full) noexcept nogil:
-    """Write whole messages, and parts of those that do not fit into a packet; a run is one ledger entry."""
-    cdef uint64_t low = 0, high = 0, id = 0, take, run_low = 0, run_high = 0
-    cdef MessageOut* m
-    cdef size_t head
-    cdef bint resend
-    # One entry stays for the run that is still open at the end.
-    while outgoing_has_work(&c.messages_out) and b.frames < MAX_FRAMES - 1:
-        buffer_next(&c.messages_out.buffer, c.messages_out.buffer.end, &low, &high)
-        resend = low < c.messages_out.buffer.sent
-        # New messages come in order, so the search is for what was lost.
-        if resend or id == 0 or outgoing_entry(&c.messages_out, id).start != low:
-            id = outgoing_find(&c.messages_out, low)
-        m = outgoing_entry(&c.messages_out, id)
-        if not resend and id >= c.messages_out.started_id and not outgoing_may_start(&c.messages_out, id):
-            break
-        if high > m.start + m.length + 1:
-            high = m.start + m.length + 1
-        head = 1 + varint_size(id) + varint_size(m.length)
-        if low == m.start and high == m.start + m.length + 1 and head + m.length <= writer_left(&b.w):
-            write_u8(&b.w, FRAME_MESSAGE)
-            write_varint(&b.w, id)
-            write_varint(&b.w, m.length)
-            ring_read(&c.messages_out.buffer.ring, low, b.w.at, m.length)
-            b.w.at += m.length
-        else:
-            if low == m.start and high == m.start + m.length + 1 and head + m.length <= full:
-                # It fits into the next packet whole: rather that than two parts.
-                break
-            head = 1 + varint_size(id) + varint_size(m.length) + varint_size(low - m.start) + 4
-            if writer_left(&b.w) < head + 64 and writer_left(&b.w) < head + (high - low):
-                break
-            take = m.start + m.length - low
-            if take > high - low:
-                take = high - low
-            if take > writer_left(&b.w) - head:
-                take = writer_left(&b.w) - head
-            write_u8(&b.w, FRAME_MESSAGE_PART)
-            write_varint(&b.w, id)
-            write_varint(&b.w, m.length)
-            write_varint(&b.w, low - m.start)
-            write_varint(&b.w, take)
-            ring_read(&c.messages_out.buffer.ring, low, b.w.at, take)
-            b.w.at += take
-            high = low + take
-            if high == m.start + m.length:
-                high += 1
-        if not resend and id >= c.messages_out.started_id:
-            c.messages_out.started_id = id + 1
-            c.stats.messages_sent += 1
-        buffer_on_sent(&c.messages_out.buffer, low, high)
-        if run_high == low and run_high:
-            run_high = high
-        else:
-            if run_high:
-                enter(c, b, FRAME_MESSAGE, 0, run_low, run_high)
-            run_low = low
-            run_high = high
-        id += 1
-        if id >= c.messages_out.next_id:
-            id = 0
-    if run_high:
-        enter(c, b, FRAME_MESSAGE, 0, run_low, run_high)
-
-
 cdef bint add_stream_frame(Conn* c, Build* b, Stream* s) noexcept nogil:
     """Write one STREAM frame of *s*; False when the room is too small for one."""
     cdef uint64_t low = 0, high = 0, data_end = stream_data_end(s), length, credit = connection_credit(c)
@@ -289,6 +203,7 @@ cdef bint add_stream_frame(Conn* c, Build* b, Stream* s) noexcept nogil:
         c.stats.stream_bytes_sent += length
     buffer_on_sent(&s.out, low, high)
     enter(c, b, FRAME_STREAM, s.id, low, high)
+    b.has_stream = True
     return True
 
 
@@ -344,6 +259,8 @@ cdef uint32_t seal(Conn* c, uint8_t* out, Build* b, uint8_t flags, int64_t now_n
     recovery_on_sent(&c.recovery, length + HEADER_BYTES, b.frames, b.eliciting, c.recovery.delivery.app_limited_until != 0, now_ns)
     c.stats.packets_sent += 1
     c.stats.bytes_sent += length + HEADER_BYTES
+    if c.copies != NULL and not b.has_stream:
+        copies_spend(c.copies)
     if b.eliciting and not c.eliciting_since_receive:
         c.eliciting_since_receive = True
         conn_touch_idle(c, now_ns)
@@ -371,15 +288,21 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
     """
     cdef Build b
     cdef uint32_t full, length
-    cdef bint ack_due, content, allowed, probing, bare
+    cdef bint ack_due, content, allowed, probing, bare, copies_due = False
     if capacity < c.datagram_bytes:
         return 0
     if c.state == CLOSING:
         return build_close(c, out, now_ns) if c.owes & OWES_CLOSE else 0
     if not conn_may_send(c):
         return 0
+    if c.messages_out.expiry_ns and c.messages_out.expiry_ns <= now_ns:
+        conn_expire_messages(c, now_ns)
+    if c.copies != NULL:
+        copies_refresh(c.copies, &c.recovery)
+        copies_due = copies_are_due(c.copies, &c.messages_out, now_ns)
+        c.copies.blocked = copies_due
     ack_due = c.ack_now or (c.ack_at_ns and c.ack_at_ns <= now_ns)
-    content = has_content(c)
+    content = has_content(c) or copies_due
     probing = c.recovery.probes_owed > 0
     bare = c.recovery.probes_owed > FULL_PROBES
     c.send_at_ns = 0
@@ -413,13 +336,23 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
             add_datagrams(c, &b, full)
         c.messages_turn = not c.messages_turn
         if c.messages_turn:
-            add_messages(c, &b, full)
+            add_messages(c, &b, full, now_ns)
+            if copies_due:
+                add_copies(c, &b, now_ns)
             add_streams(c, &b)
         else:
+            if copies_due:
+                add_copies(c, &b, now_ns)
             add_streams(c, &b)
-            add_messages(c, &b, full)
+            add_messages(c, &b, full, now_ns)
+        if copies_due:
+            copies_pass(c.copies, now_ns)
+        elif c.copies != NULL and b.has_messages and not b.has_stream:
+            add_copies(c, &b, now_ns)
+            copies_pass(c.copies, now_ns)
     if allowed:
-        if (c.owes & OWES_PING or (probing and not b.eliciting)) and writer_left(&b.w):
+        # A probe says that it is one: a packet of messages alone may be acknowledged late (section 5.1).
+        if (c.owes & OWES_PING or probing) and writer_left(&b.w):
             write_u8(&b.w, FRAME_PING)
             b.eliciting = True
             b.anything = True

@@ -23,6 +23,7 @@ cdef struct ParamsView:
     int64_t handshake_timeout_ns
     int64_t initial_rtt_ns
     uint8_t controller              # index into CONTROLLERS
+    uint8_t copies                  # COPIES_OFF, COPIES_DEADLINE or COPIES_ALL
     uint64_t key_update_packets
     uint32_t max_connections        # of an endpoint
     uint32_t max_half_open

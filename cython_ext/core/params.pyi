@@ -1,4 +1,5 @@
 CONTROLLERS: tuple[str, ...]
+COPIES: tuple[str, ...]
 MAX_VARINT: int
 WIRE: dict[int, tuple[str, int]]
 
@@ -24,6 +25,7 @@ class Params:
         handshake_timeout_ns: int = 10000000000,
         initial_rtt_ns: int = 100000000,
         controller: str = "bbr",
+        copies: str = "deadline",
         suites: tuple[int, ...] = (1, 2),
         key_update_packets: int = 1048576,
         max_connections: int = 100000,

@@ -3,6 +3,8 @@
 from cython_ext.core.controller import CONTROLLERS
 
 MAX_VARINT = (1 << 62) - 1
+# Which messages are copied while packets are lost (core/copies); the place is the number.
+COPIES = ("off", "deadline", "all")
 
 # docs/protocol.md section 4.1: id, name, default.
 WIRE = {
@@ -38,6 +40,7 @@ cdef class Params:
         handshake_timeout_ns: int = 10_000_000_000,
         initial_rtt_ns: int = 100_000_000,
         controller: str = "bbr",
+        copies: str = "deadline",
         suites: tuple[int, ...] = (1, 2),
         key_update_packets: int = 1 << 20,
         max_connections: int = 100_000,
@@ -69,6 +72,8 @@ cdef class Params:
                 raise ValueError(f"{name} = {value} is not between {low} and {high}")
         if controller not in CONTROLLERS:
             raise ValueError(f"no congestion controller is called {controller!r}; known: {', '.join(CONTROLLERS)}")
+        if copies not in COPIES:
+            raise ValueError(f"copies = {copies!r} is unknown; known: {', '.join(COPIES)}")
         if not suites or any(suite not in (1, 2) for suite in suites):
             raise ValueError("suites are 1 (AES-256-GCM) and 2 (ChaCha20-Poly1305), at least one of them")
         self.suites = tuple(suites)
@@ -90,6 +95,7 @@ cdef class Params:
         v.handshake_timeout_ns = handshake_timeout_ns
         v.initial_rtt_ns = initial_rtt_ns
         v.controller = CONTROLLERS.index(controller)
+        v.copies = COPIES.index(copies)
         v.key_update_packets = key_update_packets
         v.max_connections = max_connections
         v.max_half_open = max_half_open

@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cython_ext.core.controller cimport AckEvent, Controller
 from cython_ext.core.delivery cimport Delivery, Snapshot
+from cython_ext.core.loss_meter cimport LossMeter
 from cython_ext.core.pacer cimport Pacer
 from cython_ext.core.ranges cimport RangeSet
 from cython_ext.core.rtt cimport Rtt
@@ -64,6 +65,7 @@ cdef struct Recovery:
     Delivery delivery
     Controller controller
     Pacer pacer
+    LossMeter losses
     # loss detection
     uint64_t largest_acked      # by ACK frames only
     bint acked_any

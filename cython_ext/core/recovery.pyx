@@ -11,6 +11,7 @@ from libc.string cimport memset
 
 from cython_ext.core.controller cimport controller_clear, controller_init
 from cython_ext.core.delivery cimport delivery_finish, delivery_on_acked, delivery_on_sent
+from cython_ext.core.loss_meter cimport meter_on_acked, meter_on_lost, meter_on_spurious
 from cython_ext.core.pacer cimport pacer_init, pacer_limit_burst, pacer_set_rate, pacer_spend
 from cython_ext.core.ranges cimport ranges_add, ranges_clear, ranges_find, ranges_remove_below
 from cython_ext.core.rtt cimport rtt_init, rtt_probe_timeout_ns, rtt_update
@@ -184,6 +185,7 @@ cdef void recovery_ack_begin(Recovery* r, int64_t now_ns) noexcept nogil:
 cdef void on_spurious(Recovery* r, uint64_t number, int64_t now_ns) noexcept nogil:
     cdef uint64_t distance = r.largest_acked - number + 1 if r.largest_acked > number else 1
     r.packets_spurious += 1
+    meter_on_spurious(&r.losses)
     r.reorder_seen_at = r.next
     if distance > MAX_PACKET_THRESHOLD:
         distance = MAX_PACKET_THRESHOLD
@@ -196,7 +198,7 @@ cdef void on_spurious(Recovery* r, uint64_t number, int64_t now_ns) noexcept nog
 
 cdef bint mark_acked(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil:
     """Mark [low, high), none of which was acknowledged before; False at a number skipped on purpose."""
-    cdef uint64_t n
+    cdef uint64_t n, arrived = 0
     cdef SentPacket* p
     for n in range(low, high):
         p = packet(r, n)
@@ -208,9 +210,11 @@ cdef bint mark_acked(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) n
             continue
         if p.state == SENT_LOST:
             on_spurious(r, n, now_ns)
-        elif p.flags & PACKET_ELICITING:
-            r.in_flight -= p.bytes
-            r.eliciting_in_flight -= 1
+        else:
+            arrived += 1
+            if p.flags & PACKET_ELICITING:
+                r.in_flight -= p.bytes
+                r.eliciting_in_flight -= 1
         p.state = SENT_ACKED
         r.packets_acked += 1
         if p.bytes:
@@ -219,6 +223,7 @@ cdef bint mark_acked(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) n
             if p.sent_ns > r.event.largest_sent_ns:
                 r.event.largest_sent_ns = p.sent_ns
         for_frames(r, p, True)
+    meter_on_acked(&r.losses, arrived)
     return True
 
 
@@ -271,12 +276,23 @@ cdef void recovery_ack_largest(Recovery* r, uint64_t largest, int64_t ack_delay_
         r.largest_acked = largest
 
 
+cdef bint follows_a_loss(const Recovery* r, uint64_t number) noexcept nogil:
+    """Tell whether the packet sent before *number* was lost as well."""
+    cdef const SentPacket* p
+    while number > r.first:
+        number -= 1
+        p = packet(r, number)
+        if p.state != SENT_NOTHING:
+            return p.state == SENT_LOST
+    return False
+
+
 cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
     cdef int64_t base = r.rtt.smoothed_ns if r.rtt.smoothed_ns > r.rtt.latest_ns else r.rtt.latest_ns
     cdef int64_t delay = base + base * r.time_threshold_8th // 8, lost_before
     # When the first packet of the present run of losses left, 0 between runs; and the longest run.
     cdef int64_t run_from = 0, longest = 0
-    cdef uint64_t n, end
+    cdef uint64_t n, end, lost = 0, runs = 0
     cdef SentPacket* p
     r.loss_ns = 0
     if not r.acked_any:
@@ -300,6 +316,8 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
             continue
         if p.sent_ns <= lost_before or r.largest_acked - n >= r.packet_threshold:
             p.state = SENT_LOST
+            lost += 1
+            runs += not follows_a_loss(r, n)
             if p.flags & PACKET_ELICITING:
                 r.in_flight -= p.bytes
                 r.eliciting_in_flight -= 1
@@ -324,6 +342,8 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
             # Sent in order, so the first one that is not late is the next to become late.
             r.loss_ns = p.sent_ns + delay
             break
+    if lost:
+        meter_on_lost(&r.losses, lost, runs)
     # Persistent congestion (RFC 9002 7.6): everything sent over more than three probe timeouts was lost.
     # The ACK that shows it acknowledges something later, so what is acknowledged now does not count.
     if longest and r.rtt.sampled and longest > 3 * rtt_probe_timeout_ns(&r.rtt, r.max_ack_delay_ns):

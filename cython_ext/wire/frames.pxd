@@ -25,6 +25,7 @@ cdef enum:
     FRAME_MESSAGE = 0x18
     FRAME_MESSAGE_PART = 0x19
     FRAME_MAX_MESSAGE_DATA = 0x1a
+    FRAME_MESSAGE_EXPIRED = 0x1b
     FRAME_DATAGRAM = 0x1c
     FRAME_DONE = 0x30
     FRAME_CLOSE = 0x31
@@ -41,7 +42,7 @@ cdef struct Frame:
     uint64_t id             # stream or message id; largest of ACK; code of CLOSE; limit of MAX_*
     uint64_t offset         # STREAM, MESSAGE_PART; limit of MAX_STREAM_DATA; delay of ACK in us; code of RESET and STOP
     uint64_t length         # of `data`; final size of RESET_STREAM
-    uint64_t total          # size of the message of MESSAGE_PART
+    uint64_t total          # size of the message of MESSAGE_PART and MESSAGE_EXPIRED
     uint64_t range_count    # ACK: ranges after the first
     uint64_t first_range    # ACK
     uint64_t[3] ecn         # ACK_ECN: ECT0, ECT1, CE

@@ -78,6 +78,9 @@ cdef bint parse_frame(Reader* r, Frame* frame) noexcept nogil:
         frame.offset = read_varint(r)
         frame.length = read_varint(r)
         frame.data = read_bytes(r, frame.length)
+    elif type == FRAME_MESSAGE_EXPIRED:
+        frame.id = read_varint(r)
+        frame.total = read_varint(r)
     elif type == FRAME_MAX_STREAM_DATA or type == FRAME_STOP_SENDING:
         frame.id = read_varint(r)
         frame.offset = read_varint(r)
@@ -136,6 +139,8 @@ def parse_frames(plaintext: bytes) -> list[tuple[int, ...]] | None:
             frames.append((kind, frame.id, content))
         elif kind == FRAME_MESSAGE_PART:
             frames.append((kind, frame.id, frame.total, frame.offset, content))
+        elif kind == FRAME_MESSAGE_EXPIRED:
+            frames.append((kind, frame.id, frame.total))
         elif kind == FRAME_DATAGRAM or kind == FRAME_DONE:
             frames.append((kind, content))
         elif kind == FRAME_RESET_STREAM:

@@ -14,9 +14,11 @@ from interop.reference.frames import (
     MaxStreamData,
     MaxStreams,
     Message,
+    MessageExpired,
     MessagePart,
     Padding,
     Ping,
+    Repair,
     ResetStream,
     StopSending,
     Stream,
@@ -50,7 +52,9 @@ def oracle_frame(fields: tuple[Any, ...]) -> Frame:
         0x18: Message,
         0x19: MessagePart,
         0x1A: MaxMessageData,
+        0x1B: MessageExpired,
         0x1C: Datagram,
+        0x20: Repair,
         0x30: Done,
     }
     frame: Frame = simple[kind](*rest)
