@@ -19,7 +19,7 @@ from cython_ext.core.ranges cimport (
     REPLAY_FRESH, REPLAY_OLD, ranges_add, ranges_drop_lowest, replay_check, replay_commit,
 )
 from cython_ext.core.recovery cimport (
-    recovery_ack_begin, recovery_ack_end, recovery_ack_largest, recovery_ack_range,
+    recovery_ack_begin, recovery_ack_counts, recovery_ack_end, recovery_ack_largest, recovery_ack_range,
 )
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns
 from cython_ext.core.state cimport (
@@ -185,10 +185,12 @@ cdef void handle_header_ack(Conn* c, uint32_t ack, int64_t now_ns) noexcept nogi
 
 cdef void handle_ack(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:
     cdef uint64_t high = f.id, low = f.id - f.first_range, n
+    cdef bint newest
     c.stats.acks_received += 1
     if high >= c.recovery.next:
         conn_fail(c, PROTOCOL_VIOLATION, b"acknowledgement of a packet that was not sent", now_ns)
         return
+    newest = not c.recovery.acked_any or high > c.recovery.largest_acked
     recovery_ack_begin(&c.recovery, now_ns)
     if f.offset > MAX_ACK_DELAY_US:
         f.offset = MAX_ACK_DELAY_US
@@ -202,6 +204,7 @@ cdef void handle_ack(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:
         if not recovery_ack_range(&c.recovery, low, high, now_ns):
             conn_fail(c, PROTOCOL_VIOLATION, b"acknowledgement of a packet that was skipped", now_ns)
             return
+    recovery_ack_counts(&c.recovery, newest, f.ecn if f.type == FRAME_ACK_ECN else NULL)
     recovery_ack_end(&c.recovery, True, now_ns)
 
 
