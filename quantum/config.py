@@ -51,7 +51,9 @@ class TransportConfig:
         max_ack_delay: longest deliberate delay of an acknowledgement, in seconds.
         initial_rtt: round trip assumed before the first sample, in seconds.
         close_timeout: seconds that `close` waits for data to be acknowledged.
-        congestion: "bbr" or "new_reno".
+        congestion: "bbr", "cubic" or "new_reno"; `Connection.set_congestion` changes it for one.
+        ecn: mark what is sent as capable of congestion notification; a path that drops or bleaches
+            the marks is found out, and gets none any more.
         copies: which small messages of thin flows are sent again before anything is known to be
             lost, while packets are: "off", "deadline" (those sent with one) or "all". They cost up
             to two packets more for each message, and save it the round trip of a retransmission.
@@ -81,6 +83,7 @@ class TransportConfig:
     initial_rtt: float = 0.1
     close_timeout: float = 5.0
     congestion: str = "bbr"
+    ecn: bool = True
     copies: str = "deadline"
     suites: tuple[str, ...] = ("aes-256-gcm", "chacha20-poly1305")
     max_connections: int = 100_000

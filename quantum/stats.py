@@ -62,6 +62,9 @@ class ConnectionStats:
     acks_sent: int
     acks_received: int
     ecn_ce_received: int
+    ecn_marking: int
+    ecn_failed: int
+    ecn_ce_reported: int
     key_updates: int
     streams: int
     ledger_packets: int
