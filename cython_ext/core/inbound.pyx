@@ -287,7 +287,7 @@ cdef void handle_header_ack(Conn* c, uint32_t ack, int64_t now_ns) noexcept nogi
 
 
 cdef void handle_ack(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:
-    cdef uint64_t high = f.id, low = f.id - f.first_range, n
+    cdef uint64_t high = f.id, low = f.id - f.first_range, n, _n
     cdef bint newest
     c.stats.acks_received += 1
     if high >= c.recovery.next:
@@ -309,7 +309,7 @@ cdef void handle_ack(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:
             return
     # After all that were acknowledged: a number that is in both counts as acknowledged.
     low = f.id + 1
-    for n in range(f.recovered_count):
+    for _n in range(f.recovered_count):
         high = low - read_varint(&f.recovered) - 2
         low = high - read_varint(&f.recovered)
         if high < c.recovery.first:
