@@ -1,0 +1,272 @@
+"""A core and an oracle that get the same sources, parities and losses rebuild and report the same.
+
+What is compared after each packet is state and what the application is told; at the end also which
+numbers both acknowledge and which they say they rebuilt.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from interop.reference import Config
+from interop.reference.codec import HEADER_BYTES, Flag
+from interop.reference.config import DEFAULT_PARAMETERS
+from interop.reference.frames import (
+    Ack,
+    Datagram,
+    Frame,
+    MaxStreams,
+    Message,
+    MessageExpired,
+    Padding,
+    Ping,
+    Range,
+    Repair,
+    StopSending,
+    Stream,
+    decode_frames,
+    encode_frames,
+)
+from interop.reference.reed_solomon import parity
+from interop.reference.state import State
+from tests.conformance.test_lockstep import PATTERN, Told, Twins, part, stream, twin_servers
+from tests.support.mixed_pair import START_NS
+
+SOURCES = 12
+CONFIG = Config(parameters=replace(DEFAULT_PARAMETERS, repair_sources=SOURCES))
+
+small = st.integers(0, 40)
+content = st.one_of(
+    st.builds(lambda i, n: Message(i, PATTERN[:n]), st.integers(0, 9), st.just(30)),
+    st.builds(part, st.integers(0, 3), st.just(30), st.integers(0, 30), st.integers(0, 30)),
+    st.builds(MessageExpired, st.integers(0, 9), st.just(30)),
+    st.builds(stream, st.integers(0, 1).map(lambda n: 4 * n), small, small, st.just(False)),
+    st.builds(Datagram, st.binary(max_size=9)),
+    st.builds(Padding, st.integers(1, 9)),
+    st.builds(MaxStreams, st.integers(100, 105), st.booleans()),
+)
+forbidden = st.sampled_from(
+    [Ping(), StopSending(0, 1), Stream(0, 0, PATTERN[:5], has_length=False), Stream(400, 0, b"x")]
+)
+fates = st.sampled_from(["arrives", "arrives", "arrives", "lost", "lost", "twice"])
+
+
+@dataclass(frozen=True)
+class Source:
+    """A packet of data, with the flag FEC or without."""
+
+    frames: list[Frame]
+    flagged: bool
+    fate: str
+
+
+@dataclass(frozen=True)
+class Parity:
+    """A parity of some of the newest sources, which *flaw* says how to spoil."""
+
+    back: int
+    k: int
+    stride: int
+    m: int
+    index: int
+    flaw: str
+    fate: str
+
+
+@dataclass(frozen=True)
+class Late:
+    """A packet that was lost before arrives now."""
+
+    which: int
+
+
+Step = Source | Parity | Late
+good_source = st.builds(Source, st.lists(content, min_size=1, max_size=3), st.just(True), fates)
+any_source = st.builds(
+    Source,
+    st.lists(content | content | content | forbidden, max_size=3),
+    st.sampled_from([True, True, False]),
+    fates,
+)
+
+
+def parity_steps(flaws: list[str]) -> st.SearchStrategy[Parity]:
+    return st.builds(
+        Parity,
+        back=st.integers(0, 3),
+        k=st.integers(1, 6),
+        stride=st.sampled_from([1, 1, 1, 2]),
+        m=st.integers(1, 4),
+        index=st.integers(0, 3),
+        flaw=st.sampled_from(flaws),
+        fate=st.sampled_from(["arrives", "arrives", "lost", "twice"]),
+    )
+
+
+late = st.builds(Late, st.integers(0, 9))
+honest = st.lists(
+    st.one_of(good_source, good_source, parity_steps(["none"]), late), min_size=3, max_size=24
+)
+hostile = st.lists(
+    st.one_of(
+        any_source,
+        any_source,
+        parity_steps(["none", "none", "longer", "shorter", "spoiled", "ahead", "never sent"]),
+        late,
+    ),
+    min_size=3,
+    max_size=24,
+)
+
+
+@dataclass
+class Sender:
+    """The other end: packets it made, in their order, and those that were lost."""
+
+    twins: Twins
+    sources: list[tuple[int, bytes]] = field(default_factory=list)
+    lost: list[bytes] = field(default_factory=list)
+
+    def packet(self, frames: list[Frame], flags: int, fate: str) -> list[bytes]:
+        """Return the datagrams that arrive of a packet with *frames*."""
+        data = self.twins.other._seal(frames, START_NS, flags)
+        if fate == "lost":
+            self.lost.append(data)
+            return []
+        return [data, data] if fate == "twice" else [data]
+
+    def arrivals(self, step: Step) -> list[bytes]:
+        """Return what arrives of *step*."""
+        match step:
+            case Source():
+                arrived = self.packet(step.frames, Flag.FEC * step.flagged, step.fate)
+                number = self.twins.other.recovery.next_number - 1
+                self.sources.append((number, encode_frames(step.frames)))
+                return arrived
+            case Parity():
+                repair = self.repair(step)
+                return [] if repair is None else self.packet([repair], 0, step.fate)
+            case Late():
+                return [self.lost.pop(step.which % len(self.lost))] if self.lost else []
+
+    def repair(self, step: Parity) -> Repair | None:
+        """Return the REPAIR frame of *step*, None before there is a source."""
+        end = max(len(self.sources) - step.back, 0)
+        chosen = self.sources[:end][:: -step.stride][: step.k][::-1]
+        plaintexts = [plaintext for _, plaintext in chosen]
+        if not any(plaintexts):
+            return None
+        index = step.index % step.m
+        shard = parity(plaintexts, index)
+        numbers = tuple(number for number, _ in chosen)
+        match step.flaw:
+            case "longer":
+                shard += b"\0"
+            case "shorter":
+                shard = parity([plaintext[:1] for plaintext in plaintexts], index)
+            case "spoiled":
+                shard = bytes([shard[0] ^ 0x11]) + shard[1:]
+            case "ahead":
+                numbers = (*numbers[:-1], self.twins.other.recovery.next_number)
+            case "never sent":
+                self.twins.other.recovery.skip_number()
+                numbers = (*numbers[:-1], self.twins.other.recovery.next_number - 1)
+        return Repair(numbers, step.m, index, shard) if shard else None
+
+
+def content_of(told: Told) -> tuple[Any, ...]:
+    """Return what was told, without the order of messages."""
+    return (
+        dict(told.streams),
+        sorted(told.messages),
+        sorted(told.datagrams),
+        told.reset,
+        told.stopped,
+    )
+
+
+def run_steps(twins: Twins, steps: list[Step]) -> None:
+    """Deliver what arrives of *steps* to both twins and compare them after each."""
+    sender = Sender(twins)
+    told = {"core": Told(), "oracle": Told()}
+    twins.core.poll_events()
+    twins.oracle.poll_events()
+    for step in steps:
+        for data in sender.arrivals(step):
+            twins.deliver(data)
+            told["core"].take(twins.core.poll_events())
+            told["oracle"].take(twins.oracle.poll_events())
+            assert twins.core.state is twins.oracle.state
+            assert told["core"].closed == told["oracle"].closed
+            if twins.oracle.state is not State.ESTABLISHED:
+                return
+            assert content_of(told["core"]) == content_of(told["oracle"])
+    compare_reports(twins)
+
+
+def compare_reports(twins: Twins) -> None:
+    """Assert that both report the same packets as acknowledged, and the same as rebuilt."""
+    twins.other.recovery.skip_number()
+    twins.deliver(twins.other._seal([Ping()], START_NS))
+    assert report(twins, twins.core) == report(twins, twins.oracle)
+
+
+def report(twins: Twins, end: Any) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
+    """Return the ranges that *end* acknowledges and those it says it rebuilt."""
+    acks: list[Ack] = []
+    for data in end.poll_datagrams(START_NS):
+        number = int.from_bytes(data[22:26], "big")
+        keys = twins.oracle.phases.send
+        plaintext = keys.open(number, data[:HEADER_BYTES], data[HEADER_BYTES:])
+        acks += [frame for frame in decode_frames(plaintext) if isinstance(frame, Ack)]
+    return acks[-1].ranges, acks[-1].recovered
+
+
+def lose(*frames: Frame) -> Source:
+    return Source(list(frames), True, "lost")
+
+
+def deliver(*frames: Frame) -> Source:
+    return Source(list(frames), True, "arrives")
+
+
+def repairs(k: int, index: int = 0, flaw: str = "none") -> Parity:
+    return Parity(0, k, 1, 2, index, flaw, "arrives")
+
+
+one, two, three = (Message(n, PATTERN[:30]) for n in range(3))
+
+
+@given(honest)
+@example(steps=[lose(one), deliver(two), repairs(2), Late(0)])
+@example(steps=[lose(one), lose(two), repairs(2), repairs(2, 1), Late(1), Late(0)])
+@example(steps=[deliver(one), deliver(two), repairs(2), repairs(2, 1)])
+@example(steps=[lose(one), deliver(two), repairs(2), lose(three), repairs(2), repairs(3, 1)])
+@settings(max_examples=150, deadline=None)
+def test_honest_repair_gives_both_the_same(steps: list[Step]) -> None:
+    run_steps(twin_servers(CONFIG), steps)
+
+
+@given(hostile)
+@example(steps=[lose(one), deliver(two), repairs(2, flaw="spoiled")])
+@example(steps=[lose(one), Source([two], False, "arrives"), repairs(2), repairs(2, 1)])
+@example(steps=[lose(one), deliver(two), repairs(2, flaw="shorter")])
+@example(steps=[lose(one), deliver(two), repairs(3, flaw="never sent")])
+@example(steps=[Source([Ping()], True, "lost"), deliver(two), repairs(2)])
+@settings(max_examples=250, deadline=None)
+def test_hostile_repair_is_judged_alike(steps: list[Step]) -> None:
+    run_steps(twin_servers(CONFIG), steps)
+
+
+def test_sources_that_are_not_held_any_more_are_the_same_for_both() -> None:
+    for kept in (SOURCES - 1, SOURCES, SOURCES + 1):
+        filler = [deliver(Padding(n + 1)) for n in range(kept)]
+        run_steps(twin_servers(CONFIG), [deliver(one), lose(two), *filler, repairs(kept + 2)])
+
+
+def test_the_steps_of_this_file_do_rebuild() -> None:
+    twins = twin_servers(CONFIG)
+    run_steps(twins, [lose(one), deliver(two), repairs(2)])
+    assert twins.oracle.counters["packets_rebuilt"] == 1
