@@ -17,6 +17,11 @@ class ConnectionStats:
     (`bytes_retransmitted`).
     *Spurious* ones were acknowledged after all. `packets_recovered` = lost - spurious whose
     content was delivered by a later packet: all of them, once everything is acknowledged.
+
+    `messages_expired` were given up at their deadline; of those of the peer, the ones that this end
+    had a part of or a gap for are `messages_expired_by_peer`. Copies are small messages sent again
+    before anything was known to be lost; `copies_useful` counts the lost packets whose messages a
+    copy had brought by then.
     """
 
     rtt_latest_ns: int
@@ -46,6 +51,11 @@ class ConnectionStats:
     stream_bytes_received: int
     messages_sent: int
     messages_received: int
+    messages_expired: int
+    messages_expired_by_peer: int
+    copies_sent: int
+    copies_bytes: int
+    copies_useful: int
     datagrams_sent: int
     datagrams_received: int
     datagrams_dropped: int

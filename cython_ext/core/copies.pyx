@@ -29,7 +29,7 @@ cdef double THREE_COPIES = 0.08
 # Bursts count from this share on; below, a run is chance.
 cdef double BURST_SHARE = 0.005
 # Packets per message, all counted: what up to two copies may cost, and three.
-cdef double ALLOWANCE = 2.95
+cdef double ALLOWANCE = 2.97
 cdef double WIDE_ALLOWANCE = 4.5
 
 
@@ -58,7 +58,8 @@ cdef void copies_refresh(Copies* copies, const Recovery* r) noexcept nogil:
         return
     if r.losses.long_lost >= THREE_COPIES * r.losses.long_packets:
         copies.wanted = MAX_COPIES
-    burst = meter_burst(&r.losses) + 0.25
+    # Rounded up rather than down: the mean of a hundred bursts is uncertain by a quarter.
+    burst = meter_burst(&r.losses) + 0.6
     if burst > copies.wanted:
         copies.wanted = MAX_COPIES if burst >= MAX_COPIES else <uint32_t> burst
 
@@ -69,7 +70,7 @@ cdef inline int64_t offset_64ths(uint32_t wanted, uint32_t stage) noexcept nogil
         return 8
     if stage + 1 == wanted:
         return 29
-    return 18
+    return 17
 
 
 cdef int64_t due_at(const Copies* copies, const Young* y) noexcept nogil:
@@ -136,13 +137,15 @@ cdef void copies_note_message(Copies* copies, uint8_t lane, uint64_t seq, uint64
     settle(copies)
 
 
-cdef bint copies_are_due(Copies* copies, const Outgoing* o, int64_t now_ns) noexcept nogil:
+cdef bint copies_are_due(Copies* copies, const Outgoing* o, const Recovery* r, int64_t now_ns) noexcept nogil:
     """Tell whether a packet should leave for the copies that are due."""
     cdef uint32_t n
     cdef Young* y
     cdef const Lane* lane
     cdef MessageOut* m
     cdef bint due = False
+    # The last copy is what is saved when the budget is short.
+    cdef double price = 1
     if copies.due_ns == 0 or copies.due_ns > now_ns:
         return False
     for n in range(copies.count):
@@ -154,9 +157,12 @@ cdef bint copies_are_due(Copies* copies, const Outgoing* o, int64_t now_ns) noex
             m = lane_entry(lane, y.seq)
             if not lane_has(lane, m.start, m.start + m.length + 1) and copies_is_useful(copies, y, now_ns):
                 due = True
+                if (<uint32_t> y.stage) + 1 < copies.wanted or copies.wanted == 1:
+                    price = 0
                 continue
         y.due_ns = 0
-    if not due or copies.tokens < 1:
+    # A quarter of the window stays for what is new: acknowledgements may be lost in a row.
+    if not due or copies.tokens < price or r.in_flight > r.controller.window // 4 * 3:
         copies_pass(copies, now_ns)
         return False
     return True

@@ -15,6 +15,7 @@ cdef class Endpoint(ConnectionTable):
     cdef Params params
     cdef object entropy
     cdef bytes seed                     # Ed25519 private seed; None when this endpoint only connects
+    cdef object signer                  # of the seed; None like it
     cdef bytes pin
     cdef bytes mac_key
     cdef bytes reset_secret

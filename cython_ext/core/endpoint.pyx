@@ -80,7 +80,8 @@ cdef class Endpoint(ConnectionTable):
         self.params = params
         self.entropy = entropy
         self.seed = seed
-        self.pin = crypto.ed25519_public(seed) if seed is not None else None
+        self.signer = crypto.Signer(seed) if seed is not None else None
+        self.pin = self.signer.public if seed is not None else None
         self.mac_key = mac1_key(self.pin) if seed is not None else None
         self.reset_secret = reset_key(seed) if seed is not None else None
         self.offer = params.encode()
@@ -348,7 +349,7 @@ cdef class Endpoint(ConnectionTable):
         if self.conn_count >= self.params.view.max_connections:
             return CONNECTION_LIMIT
         server_id = self.new_id(now_ns, True)
-        handshake = ServerHandshake(checked, self.seed, self.pin, server_id, self.offer, self.entropy)
+        handshake = ServerHandshake(checked, self.signer, server_id, self.offer, self.entropy)
         if handshake.secrets is None:
             return <Verdict> (<int> VerdictName.HELLO_MALFORMED)
         handle = self.new_connection(server_id, peer, False, now_ns)
@@ -517,13 +518,6 @@ cdef class Endpoint(ConnectionTable):
         return 0
 
     # -- Python's view: the simulator, tests, and the asyncio side ---------------------------------------------
-
-    def mark_changed(self, handle: Connection) -> None:
-        """Note that a command gave *handle* something to do; called by the handle itself."""
-        cdef Connection known = handle
-        # One that was just abandoned is CLOSED but still ours, until its end was told.
-        if known.c.state != CLOSED or known.c.serial in self.handles:
-            self.touch(known.c)
 
     def address_of(self, handle: Connection) -> tuple[str, int]:
         """Return (host, port) of the peer of *handle*."""

@@ -1,0 +1,1 @@
+"""Peers: the programs that are compared. `bench.peers.registry` is the one list of them."""
