@@ -16,7 +16,6 @@ from typing import Any
 from bench.children import RunError
 from bench.link import LinkError, why_not
 from bench.link.check import check_link
-from bench.link.wan import sweep
 from bench.machine import describe
 from bench.micro.rows import MICROS, run_micro
 from bench.peers.program import ROOT, BuildError, NativeProgram
@@ -86,7 +85,6 @@ def _parser() -> argparse.ArgumentParser:
     telling.add_argument("--print", action="store_true", help="print it instead")
     linking = verbs.add_parser("link", help="look after the bad link")
     linking.add_argument("--check", action="store_true", help="measure it from outside")
-    linking.add_argument("--sweep", action="store_true", help="remove what a killed bench left")
     linking.add_argument("--seed", type=int, default=1)
     verbs.add_parser("build", help="build the peers in other languages")
     verbs.add_parser("list", help="what can be measured, and which peers are here")
@@ -138,7 +136,6 @@ def _run(options: argparse.Namespace) -> int:
     on_links = [s for s in scenarios if s.forward is not None]
     if on_links and (reason := why_not()):
         raise LinkError(f"{reason} (or leave these rows out: --only loopback,micro)")
-    sweep()
     total = sum(
         s.expected_seconds(len(present(options.peers or s.peers, s.task)[0])) for s in scenarios
     ) + sum(MICROS[n].seconds * (options.runs or MICROS[n].runs) for n in micros)
@@ -221,10 +218,6 @@ def _write(result: dict[str, Any]) -> None:
 
 
 def _link(options: argparse.Namespace) -> int:
-    for name in sweep():
-        print(f"removed {name}")
-    if options.sweep and not options.check:
-        return 0
     if reason := why_not():
         raise LinkError(reason)
     if not options.check:

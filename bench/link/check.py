@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from bench.link.path import Path
-from bench.link.wan import ADDRESSES, MTU, WanLink, open_link
+from bench.link.wan import ADDRESSES, MTU, LinkError, WanLink, open_link
 
 # What a sleeping process of a busy machine may add to a single delay, and to their median.
 MEDIAN_TOLERANCE_MS = 0.5
@@ -80,7 +80,8 @@ async def _traffic(link: WanLink, check: Check) -> list[Came]:
         sender = await asyncio.create_subprocess_exec(
             *link.command("a"), *here, "send", *map(str, words)
         )
-        await sender.wait()
+        if await sender.wait():
+            raise LinkError("the sender of the check failed; its last words are above")
         came = json.loads(await receiver.stdout.readline())
     finally:
         if receiver.returncode is None:
