@@ -3,8 +3,10 @@ once. None outlives the bench.
 """
 
 import asyncio
+import ctypes
 import json
 import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,6 +20,8 @@ END_S = 5.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LINE_BYTES = 64 << 20
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 class RunError(Exception):
@@ -57,6 +61,11 @@ class Child:
             raise RunError(f"{self._title}: {heard['error'] if isinstance(heard, dict) else heard}")
         return heard
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def memory(self) -> int:
         """Return the bytes that it has resident."""
         return int(self._proc("statm").split()[1]) * _PAGE_BYTES
@@ -86,6 +95,13 @@ class Child:
         return said.rpartition("\n")[2] or f"exit status {await self._process.wait()}"
 
 
+def _prepare(cores: frozenset[int] | None) -> None:
+    """Run in the child before its program: it ends with the bench, even when that is killed."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if cores:
+        os.sched_setaffinity(0, cores)
+
+
 @asynccontextmanager
 async def child(
     title: str, command: Sequence[str], cores: frozenset[int] | None = None
@@ -95,7 +111,6 @@ async def child(
     Raises:
         RunError: it cannot be started.
     """
-    pin = partial(os.sched_setaffinity, 0, cores) if cores else None
     # As this process finds the package, so must they.
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     try:
@@ -107,7 +122,7 @@ async def child(
             env=environment,
             cwd=ROOT,
             limit=_LINE_BYTES,
-            preexec_fn=pin,
+            preexec_fn=partial(_prepare, cores),
             # An interrupt is for the bench, which then ends them in order.
             start_new_session=True,
         )
