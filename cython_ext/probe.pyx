@@ -11,8 +11,13 @@ from cython_ext.core.byte_ring cimport ring_read
 from cython_ext.core.delivery cimport (
     Delivery, RateSample, Snapshot, delivery_finish, delivery_on_acked, delivery_on_sent,
 )
+from cython_ext.core.loss_meter cimport (
+    LossMeter, meter_burst, meter_init, meter_on_acked, meter_on_lost, meter_on_spurious, meter_share,
+)
 from cython_ext.core.inbox cimport Inbox, inbox_clear, inbox_first_length, inbox_pop, inbox_push
-from cython_ext.core.messages cimport Incoming, incoming_clear, incoming_part, incoming_whole
+from cython_ext.core.messages cimport (
+    Incoming, incoming_clear, incoming_expired, incoming_part, incoming_whole,
+)
 from cython_ext.core.pacer cimport (
     Pacer, pacer_allows, pacer_init, pacer_next_ns, pacer_set_rate, pacer_spend,
 )
@@ -110,6 +115,47 @@ cdef class WriterProbe:
 def size_of_varint(value: int) -> int:
     """Return the bytes of the shortest encoding."""
     return varint_size(value)
+
+
+cdef class LossMeterProbe:
+    """The loss meter, assuming a share of losses and a run length at first."""
+
+    cdef LossMeter meter
+
+    def __init__(self, share: float = 0, burst: float = 1) -> None:
+        meter_init(&self.meter, share, burst)
+
+    def acked(self, packets: int) -> None:
+        """Note arrivals."""
+        meter_on_acked(&self.meter, packets)
+
+    def lost(self, packets: int, runs: int) -> None:
+        """Note losses, and the runs that began with them."""
+        meter_on_lost(&self.meter, packets, runs)
+
+    def spurious(self) -> None:
+        """Take one loss back."""
+        meter_on_spurious(&self.meter)
+
+    @property
+    def share(self) -> float:
+        """The smoothed share of packets lost."""
+        return meter_share(&self.meter)
+
+    @property
+    def burst(self) -> float:
+        """The mean run of losses."""
+        return meter_burst(&self.meter)
+
+    @property
+    def since_loss(self) -> int:
+        """Packets that arrived since the last loss."""
+        return self.meter.since_loss
+
+    @property
+    def assumed(self) -> bool:
+        """Whether the share is still an assumption."""
+        return self.meter.assumed
 
 
 cdef class RttProbe:
@@ -287,6 +333,10 @@ cdef class IncomingProbe:
         return <int> incoming_part(&self.incoming, id, total, offset, <const uint8_t*> PyBytes_AS_STRING(data),
                                    len(data), self.max_bytes)
 
+    def expired(self, id: int, size: int) -> int:
+        """Take in MESSAGE_EXPIRED; return the transport error, 0 for none."""
+        return <int> incoming_expired(&self.incoming, id, size, self.max_bytes)
+
     def take(self) -> bytes | None:
         """Return the oldest delivered message, None when there is none."""
         if self.incoming.inbox.count == 0:
@@ -303,6 +353,10 @@ cdef class IncomingProbe:
     def state(self) -> tuple[int, int, int]:
         """Return (lowest id missed, messages half there, credit used)."""
         return self.incoming.base, self.incoming.partial_count, self.incoming.received
+
+    def consumed(self) -> int:
+        """Return the credit that went back: of messages taken, and of those given up."""
+        return self.incoming.consumed
 
 
 def step_connection(state: int, trigger: int) -> int | None:

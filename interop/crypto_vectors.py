@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from interop.reference import Client, ClientInputs, Config, Server, ServerInputs, crypto
 from interop.reference.codec import HEADER_BYTES, Flag, Header
-from interop.reference.connection import DEFAULT_PARAMETERS
+from interop.reference.config import DEFAULT_PARAMETERS
 from interop.reference.endpoint import stateless_reset, version_negotiation
 from interop.reference.frames import (
     Ack,
@@ -152,6 +152,26 @@ def handshake_peers(
     return client, Server(server_config, SEED, server_inputs(name))
 
 
+def handshake_inputs(client: Client, server: Server, syn: bytes) -> Vector:
+    """Return everything that decides the bytes of a handshake with the client hello *syn*."""
+    return {
+        "client_id": client.own_id,
+        "client_random": client.inputs.random,
+        "client_x25519_private": client.inputs.x25519_private,
+        "client_suites": list(client.config.suites),
+        "client_parameters": client.hello.parameters,
+        "server_name": client.hello.server_name,
+        "server_seed": SEED,
+        "server_pin": PIN,
+        "server_id": server.own_id,
+        "server_random": server.inputs.random,
+        "server_x25519_private": server.inputs.x25519_private,
+        "server_suites": list(server.config.suites),
+        "server_parameters": server.config.parameters.encode(),
+        "client_hello_number": int.from_bytes(syn[22:26], "big"),
+    }
+
+
 def handshakes() -> list[Vector]:
     """Whole handshakes: every input, every intermediate value, every datagram."""
     return [
@@ -203,22 +223,7 @@ def _handshake(name: str, suites: tuple[int, ...], server_name: str, lost_hellos
     return {
         "id": name,
         "section": "4",
-        "inputs": {
-            "client_id": client.own_id,
-            "client_random": client.inputs.random,
-            "client_x25519_private": client.inputs.x25519_private,
-            "client_suites": list(suites),
-            "client_parameters": client.hello.parameters,
-            "server_name": server_name,
-            "server_seed": SEED,
-            "server_pin": PIN,
-            "server_id": server.own_id,
-            "server_random": server.inputs.random,
-            "server_x25519_private": server.inputs.x25519_private,
-            "server_suites": list(server.config.suites),
-            "server_parameters": server.config.parameters.encode(),
-            "client_hello_number": int.from_bytes(syn[22:26], "big"),
-        },
+        "inputs": handshake_inputs(client, server, syn),
         "suite": suite.value,
         "key_id": crypto.key_id(PIN),
         "mac1_key": crypto.extract(b"quantum2 mac1", PIN),

@@ -21,11 +21,15 @@ from interop.reference.codec import HEADER_BYTES, Flag, Header, encode_varint
 from interop.reference.errors import Code, Drop
 from interop.reference.frames import (
     Ack,
+    Close,
     Done,
     Frame,
     MaxStreamData,
     Message,
+    MessageExpired,
     MessagePart,
+    Ping,
+    Repair,
     ResetStream,
     StopSending,
     Stream,
@@ -50,7 +54,10 @@ LIMITS = Parameters(
     max_streams_uni=2,
     max_message_data=2001,
     max_message_bytes=1000,
+    repair_sources=16,
 )
+NUMBER = 100
+"""The packet number of a violation; the client used no number from 10 on before."""
 
 
 def _syn(body: bytes, number: int = 0, ack: int = 0, pin: bytes = PIN) -> bytes:
@@ -102,6 +109,12 @@ def hellos() -> list[Vector]:
             "parameter-twice",
             "4.1",
             _syn(replace(hello, parameters=bytes.fromhex("010107010107")).encode()),
+            Drop.HELLO_MALFORMED,
+        ),
+        (
+            "repair-sources-above-256",
+            "4.1",
+            _syn(replace(hello, parameters=b"\x0a\x02" + encode_varint(257)).encode()),
             Drop.HELLO_MALFORMED,
         ),
         (
@@ -242,10 +255,10 @@ def server_hellos() -> list[Vector]:
 def violations() -> list[Vector]:
     """Frames that close the connection: sent by the client to a server with `LIMITS`.
 
-    The server opened no stream and sent packet numbers 0 and 1 only. The frames of a vector may
-    come in one packet.
+    The server opened no stream and sent packet numbers 0 and 1 only. The frames of a vector come
+    in one packet, with the number and the flags of the vector.
     """
-    part = MessagePart
+    part, expired = MessagePart, MessageExpired
     cases: list[tuple[str, str, Code, list[Frame]]] = [
         ("done-from-a-client", "5", Code.PROTOCOL_VIOLATION, [Done(bytes(16))]),
         ("ack-of-a-packet-never-sent", "5.2", Code.PROTOCOL_VIOLATION, [Ack(((0, 1000),), 0)]),
@@ -301,17 +314,89 @@ def violations() -> list[Vector]:
             Code.MESSAGE_LIMIT,
             [part(0, 1000, 0, b"x"), part(1, 999, 0, b"x"), part(2, 0, 0, b"")],
         ),
+        ("expired-message-too-large", "5.5", Code.MESSAGE_LIMIT, [expired(0, 1001)]),
+        ("expired-id-too-far-ahead", "5.5", Code.MESSAGE_LIMIT, [expired(65536, 0)]),
+        (
+            "expired-size-changes",
+            "5.5",
+            Code.MESSAGE_LIMIT,
+            [part(0, 10, 0, b"1"), expired(0, 11)],
+        ),
+        (
+            "expired-beyond-the-limit",
+            "5.5",
+            Code.MESSAGE_LIMIT,
+            [expired(0, 1000), part(1, 999, 0, b"x"), expired(2, 0)],
+        ),
+        (
+            "recovered-range-of-a-packet-never-sent",
+            "5.2",
+            Code.PROTOCOL_VIOLATION,
+            [Ack(((1000, 1000),), 0, None, ((999, 999),))],
+        ),
+        (
+            "repair-of-a-packet-sent-later",
+            "5.7",
+            Code.PROTOCOL_VIOLATION,
+            [Repair((NUMBER - 1, NUMBER + 1), 1, 0, b"x")],
+        ),
+        (
+            "repair-of-its-own-packet",
+            "5.7",
+            Code.PROTOCOL_VIOLATION,
+            [Repair((NUMBER,), 1, 0, b"x")],
+        ),
+        (
+            "rebuilt-frame-is-not-protected",
+            "5.7",
+            Code.PROTOCOL_VIOLATION,
+            [Repair((NUMBER - 1,), 1, 0, encode_frames([Ping()]))],
+        ),
+        (
+            "rebuilt-stream-without-length",
+            "5.7",
+            Code.PROTOCOL_VIOLATION,
+            [Repair((NUMBER - 1,), 1, 0, b"\x08\x00data")],
+        ),
+        (
+            "rebuilt-frame-does-not-parse",
+            "5",
+            Code.FRAME_ENCODING,
+            [Repair((NUMBER - 1,), 1, 0, b"\xff")],
+        ),
+        (
+            "rebuilt-stream-beyond-its-limit",
+            "5.7",
+            Code.FLOW_CONTROL,
+            [Repair((NUMBER - 1,), 1, 0, encode_frames([Stream(0, 2000, b"x")]))],
+        ),
+    ]
+    unprotected: list[tuple[str, Frame]] = [
+        ("ping", Ping()),
+        ("ack", Ack(((0, 0),), 0)),
+        ("stop-sending", StopSending(0, 0)),
+        ("stream-without-length", Stream(0, 0, b"x", has_length=False)),
+        ("repair", Repair((NUMBER - 1,), 1, 0, b"x")),
+        ("done", Done(bytes(16))),
+        ("close", Close(0)),
+    ]
+    flagged: list[tuple[str, str, Code, list[Frame]]] = [
+        (f"fec-flag-with-{name}", "5.7", Code.PROTOCOL_VIOLATION, [frame])
+        for name, frame in unprotected
     ]
     return [
         {
             "id": f"violation-{name}",
             "section": section,
             "server_parameters": LIMITS,
+            "number": NUMBER,
+            "flags": flags,
             "plaintext": encode_frames(frames),
             "expected": "close",
             "code": code.name,
         }
-        for name, section, code, frames in cases
+        for flags, rows in ((0, cases), (Flag.FEC, flagged))
+        for name, section, code, frames in rows
     ]
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from interop import crypto_vectors, invalid_vectors, wire_vectors
+from interop import crypto_vectors, invalid_vectors, repair_vectors, wire_vectors
 from interop.wire_vectors import Vector, plain
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -24,6 +24,8 @@ SETS: dict[str, Callable[[], list[Vector]]] = {
     "key_update": crypto_vectors.key_update,
     "stateless_reset": crypto_vectors.stateless_resets,
     "version_negotiation": crypto_vectors.version_negotiations,
+    "repair_shards": repair_vectors.shards,
+    "repair_conversations": repair_vectors.conversations,
     "invalid": invalid_vectors.invalid,
 }
 

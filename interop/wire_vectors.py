@@ -25,9 +25,11 @@ from interop.reference.frames import (
     MaxStreamData,
     MaxStreams,
     Message,
+    MessageExpired,
     MessagePart,
     Padding,
     Ping,
+    Repair,
     ResetStream,
     StopSending,
     Stream,
@@ -218,7 +220,7 @@ def replay() -> list[Vector]:
 
 def parameters() -> list[Vector]:
     """Parameters of hellos. ``canonical``: the oracle writes these bytes for these values."""
-    full = Parameters(1 << 20, 1 << 18, 100, 3, 1 << 24, 65536, 1452, 30_000, 5000)
+    full = Parameters(1 << 20, 1 << 18, 100, 3, 1 << 24, 65536, 1452, 30_000, 5000, 64)
     rows: list[Vector] = [
         {"id": "defaults-in-full", "parameters": Parameters(), "canonical": True},
         {"id": "all-set", "parameters": full, "canonical": True},
@@ -232,6 +234,8 @@ def parameters() -> list[Vector]:
         ("unknown-id-ignored", "40420100" + "010107", Parameters(max_data=7)),
         ("long-integers", "4001" + "4002" + "4007", Parameters(max_data=7)),
         ("largest-ack-delay", "090481000000", Parameters(max_ack_delay_us=1 << 24)),
+        ("largest-repair-sources", "0a024100", Parameters(repair_sources=256)),
+        ("no-repair-sources", "0a0100", Parameters()),
     ]
     rows += [
         {"id": name, "bytes": bytes.fromhex(data), "parameters": value, "canonical": False}
@@ -248,6 +252,8 @@ def parameters() -> list[Vector]:
         ("id-cut-off", "40"),
         ("datagram-bytes-below-1200", "070244af"),
         ("ack-delay-too-long", "090481000001"),
+        ("repair-sources-above-256", "0a024101"),
+        ("repair-sources-twice", "0a0140" + "0a0140"),
         ("unknown-id-with-no-integer", "200140"),
     ]
     rows += [
@@ -267,6 +273,21 @@ _FRAMES: list[tuple[str, str, Frame]] = [
     ("ack-smallest-gap", "5.2", Ack(((7, 7), (5, 5), (3, 3)), 1)),
     ("ack-ecn", "5.2", Ack(((2, 4),), 7, (10, 0, 3))),
     ("ack-full-numbers", "5.2", Ack(((2**61, 2**61 + 5), (2**40, 2**40)), 2**32)),
+    ("ack-recovered", "5.2", Ack(((9, 12), (0, 6)), 400, None, ((7, 8),))),
+    ("ack-recovered-next-to-largest", "5.2", Ack(((9, 9), (0, 6)), 3, None, ((7, 8),))),
+    ("ack-recovered-several", "5.2", Ack(((90, 99),), 1, None, ((89, 89), (80, 87), (0, 3)))),
+    ("ack-recovered-and-acknowledged", "5.2", Ack(((5, 9),), 1, None, ((4, 8), (2, 2)))),
+    ("ack-recovered-ecn", "5.2", Ack(((7, 9), (0, 5)), 25, (8, 0, 1), ((6, 6),))),
+    (
+        "ack-recovered-64-ranges",
+        "5.2",
+        Ack(((200, 200),), 0, None, tuple((n, n) for n in range(198, 70, -2))),
+    ),
+    (
+        "ack-recovered-full-numbers",
+        "5.2",
+        Ack(((2**61, 2**61),), 0, (0, 0, 2**62 - 1), ((2**33, 2**60),)),
+    ),
     ("reset-stream", "5.3", ResetStream(4, 77, 12345)),
     ("stop-sending", "5.3", StopSending(8, 1)),
     ("stream", "5.3", Stream(0, 0, b"hello")),
@@ -286,8 +307,16 @@ _FRAMES: list[tuple[str, str, Frame]] = [
     ("message-empty", "5.5", Message(65, b"")),
     ("message-part", "5.5", MessagePart(3, 4000, 1100, b"part")),
     ("max-message-data", "5.5", MaxMessageData(1 << 24)),
+    ("message-expired", "5.5", MessageExpired(3, 4000)),
+    ("message-expired-empty", "5.5", MessageExpired(2**62 - 1, 0)),
     ("datagram", "5.6", Datagram(b"tick")),
     ("datagram-empty", "5.6", Datagram(b"")),
+    ("repair-of-one", "5.7", Repair((7,), 1, 0, b"shard")),
+    ("repair-of-neighbours", "5.7", Repair((7, 8, 9), 2, 1, b"shard")),
+    ("repair-with-gaps", "5.7", Repair((0, 1, 70, 20000), 3, 0, bytes(70))),
+    ("repair-of-255", "5.7", Repair(tuple(range(1000, 1510, 2)), 1, 0, b"x")),
+    ("repair-with-255-parities", "5.7", Repair((1 << 32,), 255, 254, b"x")),
+    ("repair-last-number", "5.7", Repair((2**62 - 3, 2**62 - 1), 2, 0, b"x")),
     ("done", "4.4", Done(_TOKEN)),
     ("close-transport", "6.3", Close(2, b"a rule was broken")),
     ("close-application", "6.3", Close(1000, "au revoir, à bientôt".encode(), application=True)),
@@ -339,7 +368,7 @@ def frames() -> list[Vector]:
         }
         for name, data, value in others
     ]
-    unknown = [0x04, 0x05, 0x14, 0x17, 0x1B, 0x1D, 0x20, 0x24, 0x25, 0x28, 0x29, 0x2C, 0x33, 0xFF]
+    unknown = [0x14, 0x17, 0x1D, 0x1F, 0x21, 0x24, 0x25, 0x28, 0x29, 0x2C, 0x33, 0xFF]
     broken = [(f"unknown-type-{kind:02x}", bytes([kind]) + bytes(16)) for kind in unknown]
     broken += [
         ("good-frame-then-unknown", b"\x01\xff"),
@@ -348,6 +377,31 @@ def frames() -> list[Vector]:
         ("ack-range-below-zero", bytes.fromhex("020a0001000009")),
         ("ack-more-ranges-than-bytes", bytes.fromhex("020a0002000000")),
         ("ack-ecn-cut-off", bytes.fromhex("03050000000102")),
+        ("ack-recovered-zero-ranges", bytes.fromhex("040500000000")),
+        ("ack-recovered-no-count", bytes.fromhex("0405000000")),
+        ("ack-recovered-cut-off", bytes.fromhex("04050000000100")),
+        ("ack-recovered-below-zero", bytes.fromhex("040500000001" + "0500")),
+        ("ack-recovered-range-below-zero", bytes.fromhex("040500000001" + "0005")),
+        ("ack-recovered-second-below-zero", bytes.fromhex("040500000002" + "00040000")),
+        ("ack-recovered-65-ranges", b"\x04\x41\x00\x00\x00\x00\x40\x41" + bytes(130)),
+        ("ack-recovered-ecn-zero-ranges", bytes.fromhex("050500000000" + "010203")),
+        ("ack-recovered-ecn-cut-off", bytes.fromhex("050500000001" + "0000" + "0102")),
+        ("message-expired-cut-off", bytes.fromhex("1b03")),
+        ("repair-of-none", bytes.fromhex("20" + "000100" + "07" + "0178")),
+        ("repair-no-parities", bytes.fromhex("20" + "010000" + "07" + "0178")),
+        ("repair-257-shards", bytes.fromhex("20" + "01410000" + "07" + "0178")),
+        ("repair-index-is-m", bytes.fromhex("20" + "010202" + "07" + "0178")),
+        ("repair-empty-shard", bytes.fromhex("20" + "010100" + "07" + "00")),
+        ("repair-shard-cut-off", bytes.fromhex("20" + "010100" + "07" + "0278")),
+        ("repair-gaps-cut-off", bytes.fromhex("20" + "030100" + "07" + "00")),
+        (
+            "repair-number-of-2-62",
+            b"\x20\x02\x01\x00" + encode_varint(2**62 - 1) + b"\x00\x01x",
+        ),
+        (
+            "repair-numbers-over-2-64",
+            b"\x20\x05\x01\x00" + encode_varint(2**62 - 1) * 5 + b"\x01x",
+        ),
         ("reset-cut-off", bytes.fromhex("060401")),
         ("stream-data-cut-off", bytes.fromhex("0a0005686900")),
         ("stream-beyond-2-62", b"\x0e\x00" + encode_varint(2**62 - 1) + b"\x01x"),

@@ -6,7 +6,7 @@ async with quantum.connect("host:4433", pin=PIN) as conn:
 """
 
 from quantum.client import connect
-from quantum.config import TransportConfig, lan, loopback, wan
+from quantum.config import TransportConfig, lan, loopback, realtime, wan
 from quantum.connection import Connection
 from quantum.errors import (
     AddressError,
@@ -53,6 +53,7 @@ __all__ = [
     "connect",
     "lan",
     "loopback",
+    "realtime",
     "serve",
     "stream_pair",
     "wan",

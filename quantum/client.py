@@ -1,6 +1,7 @@
 """`connect`: resolve a name, try its addresses, return a connection that owns its socket."""
 
 import asyncio
+import ipaddress
 import socket
 from functools import partial
 
@@ -64,6 +65,8 @@ async def _connect(
     host: str, port: int, pin: bytes, config: TransportConfig, server_name: str
 ) -> Connection:
     addresses = await _resolve(host, port, config.handshake_timeout)
+    if len(addresses) == 1:
+        return await _attempt(addresses[0], pin, config, server_name)
     attempts: set[asyncio.Task[Connection]] = set()
     failures: list[QuantumError] = []
     try:
@@ -95,6 +98,9 @@ async def _connect(
 
 
 async def _resolve(host: str, port: int, timeout: float) -> list[tuple[str, int]]:
+    if _is_literal(host):
+        # Resolving takes a thread, and there is nothing to resolve.
+        return [(host, port)]
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout):
@@ -106,6 +112,14 @@ async def _resolve(host: str, port: int, timeout: float) -> list[tuple[str, int]
     # An IPv6 name of a socket is longer than a pair; the scope of a link-local address is in it.
     names = [info[4] for info in found if info[0] in (socket.AF_INET, socket.AF_INET6)]
     return list(dict.fromkeys(names))  # type: ignore[arg-type]
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        # An IPv6 address with a zone needs the resolver: the zone may be a name.
+        return "%" not in host and bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
 
 
 async def _discard(attempts: set[asyncio.Task[Connection]]) -> None:

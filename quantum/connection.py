@@ -25,12 +25,16 @@ from quantum.errors import (
 from quantum.stats import ConnectionStats
 from quantum.stream import Stream
 from quantum.transport import stream_pair
+from quantum.waiting import Waiters
 
 # What may be queued within one turn of the loop before it is sent at once.
 FLUSH_BYTES = 128 << 10
 # The code of a connection whose handler or ``async with`` body raised; applications choose others.
 APPLICATION_FAILED = 0x01
 MAX_REASON_BYTES = 256
+# The middle one: as many priorities are more urgent as most applications want.
+DEFAULT_PRIORITY = 3
+MAX_DEADLINE_S = 86_400
 MAX_CODE = (1 << 62) - 1
 # HKDF-Expand of SHA-256 gives at most 255 blocks; a label is prefixed "quantum2 " in one length
 # byte.
@@ -54,6 +58,13 @@ _OURS = frozenset({CloseCause.LOCAL_CLOSE, CloseCause.LOCAL_ERROR})
 _WAITED_FOR = frozenset({_MESSAGES, _DATAGRAMS, _MESSAGE_SPACE})
 
 
+class Flush(Protocol):
+    """Has what was queued sent, at the end of this turn of the loop at the latest."""
+
+    def __call__(self, count: int, is_whole: bool = False, /) -> None:
+        """*count* bytes more are queued; *is_whole* says that nothing need follow them."""
+
+
 class Socket(Protocol):
     """The socket of a connection that has one of its own."""
 
@@ -71,7 +82,7 @@ class Connection:
         self,
         core: Core,
         config: TransportConfig,
-        flush: Callable[[int], None],
+        flush: Flush,
         now_ns: Callable[[], int],
         owned: Socket | None = None,
     ) -> None:
@@ -89,7 +100,7 @@ class Connection:
         self._incoming: deque[Stream] = deque()
         self._messages: deque[bytes] = deque()
         self._datagrams: deque[bytes] = deque()
-        self._waiters: dict[int, asyncio.Future[None]] = {}
+        self._waiters: dict[int, Waiters] = {}
         self._begun_s = self._loop.time()
         self._handshake_s = 0.0
         self._over = self._loop.create_future()
@@ -149,22 +160,45 @@ class Connection:
 
     # messages and datagrams
 
-    async def send(self, data: bytes | bytearray | memoryview) -> None:
+    async def send(
+        self,
+        data: bytes | bytearray | memoryview,
+        *,
+        priority: int = DEFAULT_PRIORITY,
+        deadline: float | None = None,
+    ) -> None:
         """Send a reliable message; wait while too much is unacknowledged.
 
-        Messages arrive once each and in no order. A send that is cancelled sent nothing. Raises
-        ConfigurationError for one larger than the peer accepts.
+        Messages arrive once each and in no order. Those of a more urgent *priority*, 0 to 7 with 3
+        for most, leave first; among equals the order of sending is kept. *deadline* is in seconds
+        from now: what has not left by then is not sent, what was lost is not sent again, and the
+        peer does not see the message. That is no error, since `send` returned long before; the
+        statistics count it (`messages_expired`). A send that waits for room until the deadline
+        returns and is counted too. None is never.
+
+        A send that is cancelled sent nothing. Raises ConfigurationError for a message larger than
+        the peer accepts, a priority that does not exist, and a deadline that is no time.
         """
+        due_ns = 0 if deadline is None else self._due_ns(deadline)
         while True:
             try:
-                queued = self.core.send_message(data)
-            except ValueError as error:
+                queued = self.core.send_message(data, priority, due_ns)
+            except (ValueError, OverflowError) as error:
                 raise ConfigurationError(str(error)) from None
             if queued:
-                self._flush(len(data))
+                self._flush(len(data), True)
                 return
             self._check_open()
-            await self._wait(_MESSAGE_SPACE)
+            if not await self._wait_until(_MESSAGE_SPACE, due_ns):
+                self.core.expire_message()
+                return
+
+    def _due_ns(self, deadline: float) -> int:
+        if not isinstance(deadline, int | float) or not 0 <= deadline <= MAX_DEADLINE_S:
+            raise ConfigurationError(
+                f"deadline = {deadline!r} is not between 0 and {MAX_DEADLINE_S:,} seconds"
+            )
+        return self._now_ns() + round(deadline * 1_000_000_000)
 
     async def receive(self) -> bytes:
         """Return the next message; wait for one.
@@ -176,7 +210,8 @@ class Connection:
             taken = self.core.receive_messages(256)
             if taken:
                 self._messages.extend(taken)
-                self._flush(0)
+                if self.core.is_changed:
+                    self._flush(0)
                 break
             self._check_open()
             await self._wait(_MESSAGES)
@@ -207,7 +242,7 @@ class Connection:
             queued = self.core.send_datagram(bytes(memoryview(data)))
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
-        self._flush(len(data))
+        self._flush(len(data), True)
         return queued
 
     async def receive_datagram(self) -> bytes:
@@ -289,7 +324,7 @@ class Connection:
         # Not half a character.
         text = text.decode(errors="ignore").encode()
         self.core.close(code, text, True, self._now_ns())
-        self._flush(FLUSH_BYTES)
+        self.flush_now()
         # At once, even where the socket takes no more just now.
         self.handle_events()
 
@@ -317,6 +352,22 @@ class Connection:
             self.discard(APPLICATION_FAILED, "the application failed")
 
     # what is known
+
+    @property
+    def congestion(self) -> str:
+        """Name of the congestion controller of this connection."""
+        return self.core.congestion
+
+    def set_congestion(self, name: str) -> None:
+        """Choose the congestion controller of this connection: "bbr", "cubic" or "new_reno".
+
+        It may be changed at any time; the new one goes on from the present window and round trip.
+        Raises ConfigurationError for another name.
+        """
+        try:
+            self.core.set_congestion(name, self._now_ns())
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
 
     def stats(self) -> ConnectionStats:
         """Return counters and estimates as they are now."""
@@ -347,6 +398,10 @@ class Connection:
     def flush_soon(self, count: int = 0) -> None:
         """Have what was written sent in this turn of the loop."""
         self._flush(count)
+
+    def flush_now(self) -> None:
+        """Send what was written."""
+        self._flush(FLUSH_BYTES)
 
     # events, from the endpoint
 
@@ -401,9 +456,8 @@ class Connection:
         if self.error is not None:
             return
         self.error = error or self._why()
-        for future in list(self._waiters.values()):
-            if not future.done():
-                future.set_result(None)
+        for waiters in list(self._waiters.values()):
+            waiters.wake()
         for stream in list(self._streams.values()):
             stream.on_connection_lost(self.error)
         self._streams.clear()
@@ -461,15 +515,30 @@ class Connection:
             raise self.error.with_traceback(None)
 
     async def _wait(self, kind: int) -> None:
-        future = self._waiters.get(kind)
-        if future is None or future.done():
-            future = self._waiters[kind] = self._loop.create_future()
-        await asyncio.shield(future)
+        waiters = self._waiters.get(kind)
+        if waiters is None:
+            waiters = self._waiters[kind] = Waiters(self._loop)
+        if self.core.is_changed:
+            # Who waits for an answer wants the question to leave.
+            self.flush_now()
+        await waiters
+
+    async def _wait_until(self, kind: int, due_ns: int) -> bool:
+        """Wait; False when the time came first. 0 is never."""
+        if due_ns == 0:
+            await self._wait(kind)
+            return True
+        try:
+            async with asyncio.timeout((due_ns - self._now_ns()) / 1_000_000_000):
+                await self._wait(kind)
+        except TimeoutError:
+            return False
+        return True
 
     def _wake(self, kind: int) -> None:
-        future = self._waiters.get(kind)
-        if future is not None and not future.done():
-            future.set_result(None)
+        waiters = self._waiters.get(kind)
+        if waiters is not None:
+            waiters.wake()
 
 
 def _check_close_code(code: int) -> None:

@@ -54,6 +54,7 @@ class UdpEndpoint:
         self._flush_handle: asyncio.Handle | None = None
         self._unflushed = 0
         self._is_writing = False
+        self._is_prompt = False
         self._ended = self._loop.create_future()
         self._is_owned = False
         self.is_closed = False
@@ -82,20 +83,26 @@ class UdpEndpoint:
 
     # turns
 
-    def flush_soon(self, count: int) -> None:
+    def flush_soon(self, count: int, is_whole: bool = False) -> None:
         """Send what is queued: at the end of this turn of the loop, or now when much has
-        gathered."""
+        gathered, or when *count* bytes that need nothing behind them are the first since something
+        came.
+
+        The answer to what came should not wait for another turn of the loop; what follows it may,
+        and shares packets.
+        """
         self._unflushed += count
-        if self._unflushed >= FLUSH_BYTES:
+        if self._unflushed >= FLUSH_BYTES or (is_whole and self._is_prompt):
+            self._is_prompt = False
             self._turn()
         elif self._flush_handle is None and not self.is_closed:
             self._flush_handle = self._loop.call_soon(self._on_flush)
 
     def _on_flush(self) -> None:
-        self._flush_handle = None
         self._turn()
 
     def _on_readable(self) -> None:
+        self._is_prompt = True
         self._turn(readable=True)
 
     def _on_timer(self) -> None:
@@ -108,6 +115,9 @@ class UdpEndpoint:
         if self.is_closed:
             return
         self._unflushed = 0
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
         try:
             has_events = self.pump.turn(readable)
         except OSError as error:
@@ -119,7 +129,7 @@ class UdpEndpoint:
                 self._loop.add_writer(self._fd, self._on_writable)
             else:
                 self._loop.remove_writer(self._fd)
-        if self.pump.wants_turn and self._flush_handle is None:
+        if self.pump.wants_turn:
             self._flush_handle = self._loop.call_soon(self._on_flush)
         if has_events:
             self._dispatch()
@@ -138,7 +148,7 @@ class UdpEndpoint:
                     self._on_connection(connection)
             else:
                 connection.handle_events()
-            if core.state == ConnectionState.CLOSED:
+            if core.is_over:
                 self._connections.pop(core.serial, None)
                 self._wake_waiting()
         if self._is_owned and not self._connections:

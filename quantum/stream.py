@@ -16,6 +16,7 @@ from quantum.errors import (
     StreamReset,
     StreamStopped,
 )
+from quantum.waiting import Waiters
 
 UNIDIRECTIONAL = 2
 SERVER = 1
@@ -30,6 +31,9 @@ class Owner(Protocol):
 
     def flush_soon(self, count: int = 0) -> None:
         """Have what was written sent in this turn of the loop."""
+
+    def flush_now(self) -> None:
+        """Send what was written."""
 
     def forget_stream(self, stream_id: int) -> None:
         """The stream has ended on both sides."""
@@ -53,8 +57,8 @@ class Stream:
         """Whether this end has a receiving half."""
         self._owner = owner
         self._loop = asyncio.get_running_loop()
-        self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
+        self._readers = Waiters(self._loop)
+        self._writers = Waiters(self._loop)
         self._delivered: asyncio.Future[None] | None = None
         # What a read_exactly that was given up had taken already.
         self._returned = b""
@@ -87,10 +91,7 @@ class Stream:
             if at >= len(view):
                 return
             if taken == 0:
-                if self._writer is None or self._writer.done():
-                    self._writer = self._loop.create_future()
-                # Shielded: several writers may wait for the same room.
-                await asyncio.shield(self._writer)
+                await self._wait(self._writers)
 
     def write_nowait(self, data: bytes | bytearray | memoryview) -> int:
         """Queue what there is room for and return how many bytes of *data* that was; like `write`
@@ -130,7 +131,7 @@ class Stream:
         self._is_finished = True
         self._owner.core.stream_finish(self.id)
         self._owner.flush_soon()
-        _wake(self._writer)
+        self._writers.wake()
 
     def reset(self, code: int = 0) -> None:
         """Give up the sending half: what was not delivered is dropped, the peer gets *code*.
@@ -143,7 +144,7 @@ class Stream:
         self._is_finished = True
         self._owner.core.stream_reset(self.id, code)
         self._owner.flush_soon()
-        _wake(self._writer)
+        self._writers.wake()
         if not self._is_delivered:
             _fail(self._delivered, self._given_up())
         self._end_writing()
@@ -195,13 +196,12 @@ class Stream:
             if taken is not None:
                 if not taken:
                     self._end_reading()
-                self._owner.flush_soon()
+                if self._owner.core.is_changed:
+                    self._owner.flush_soon()
                 return taken
             if self._owner.error is not None:
                 raise self._owner.error.with_traceback(None)
-            if self._reader is None or self._reader.done():
-                self._reader = self._loop.create_future()
-            await asyncio.shield(self._reader)
+            await self._wait(self._readers)
 
     async def read_exactly(self, count: int) -> bytes:
         """Return exactly *count* bytes; asyncio.IncompleteReadError, with what there was, at an
@@ -247,7 +247,7 @@ class Stream:
             f"stream {self.id} was stopped by this end", stream_id=self.id, code=code
         )
         self._owner.flush_soon()
-        _wake(self._reader)
+        self._readers.wake()
         self._end_reading()
 
     def __aiter__(self) -> "Stream":
@@ -271,6 +271,12 @@ class Stream:
         if self.can_read and not self._is_read:
             self.stop()
 
+    def _wait(self, waiters: Waiters) -> Waiters:
+        if self._owner.core.is_changed:
+            # Who waits for an answer wants the question to leave.
+            self._owner.flush_now()
+        return waiters
+
     # the end
 
     def _end_reading(self) -> None:
@@ -293,11 +299,11 @@ class Stream:
 
     def on_data(self) -> None:
         """There is something to read, or the end."""
-        _wake(self._reader)
+        self._readers.wake()
 
     def on_space(self) -> None:
         """There is room to write."""
-        _wake(self._writer)
+        self._writers.wake()
 
     def on_reset(self, code: int) -> None:
         """The peer reset its sending half."""
@@ -309,7 +315,7 @@ class Stream:
                 code=code,
                 remote=True,
             )
-            _wake(self._reader)
+            self._readers.wake()
         # A stream that was not accepted keeps its place, or a peer that opens and resets without
         # end would fill our queue.
         if self._is_accepted:
@@ -328,20 +334,21 @@ class Stream:
             code=code,
             remote=True,
         )
-        _wake(self._writer)
+        self._writers.wake()
         _fail(self._delivered, self._stopped)
         self._end_writing()
 
     def on_delivered(self) -> None:
         """Everything up to FIN was acknowledged."""
         self._is_delivered = True
-        _wake(self._delivered)
+        if self._delivered is not None and not self._delivered.done():
+            self._delivered.set_result(None)
         self._end_writing()
 
     def on_connection_lost(self, error: ConnectionFailed) -> None:
         """The connection ended; what was received stays readable."""
-        _wake(self._reader)
-        _wake(self._writer)
+        self._readers.wake()
+        self._writers.wake()
         _fail(self._delivered, error)
 
 
@@ -353,11 +360,6 @@ def _as_bytes(data: bytes | bytearray | memoryview) -> memoryview:
 def _check_code(code: int) -> None:
     if not 0 <= code <= MAX_CODE:
         raise ConfigurationError(f"an error code is 0 to 2^62 - 1, not {code}")
-
-
-def _wake(future: "asyncio.Future[None] | None") -> None:
-    if future is not None and not future.done():
-        future.set_result(None)
 
 
 def _fail(future: "asyncio.Future[None] | None", error: QuantumError) -> None:

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 cdef enum:
     RING_FIRST_BYTES = 2048
@@ -35,6 +35,23 @@ cdef inline void ring_read(const ByteRing* ring, uint64_t offset, uint8_t* out, 
     else:
         memcpy(out, ring.data + at, first)
         memcpy(out + first, ring.data, length - first)
+
+
+cdef inline void ring_move_down(ByteRing* ring, uint64_t source, uint64_t target, uint64_t length) noexcept nogil:
+    """Copy *length* bytes from offset *source* to *target*, which is not above it; they may overlap."""
+    cdef uint64_t mask = ring.capacity - 1, step
+    if source == target:
+        return
+    while length:
+        step = length
+        if step > ring.capacity - (source & mask):
+            step = ring.capacity - (source & mask)
+        if step > ring.capacity - (target & mask):
+            step = ring.capacity - (target & mask)
+        memmove(ring.data + (target & mask), ring.data + (source & mask), step)
+        source += step
+        target += step
+        length -= step
 
 
 cdef inline bint ring_reserve(ByteRing* ring, uint64_t base, uint64_t used, uint64_t end) noexcept nogil:

@@ -1,13 +1,23 @@
 """What the modules of the core do to a connection's shared state: queues of streams, credit, ending."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, strlen
 
 from cython_ext.core.inbox cimport inbox_clear
-from cython_ext.core.messages cimport incoming_clear, outgoing_clear, outgoing_on_acked
+from cython_ext.core.copies cimport COPY
+from cython_ext.core.loss_meter cimport meter_init
+from cython_ext.core.messages cimport incoming_clear
+from cython_ext.core.outgoing cimport (
+    outgoing_clear, outgoing_expire, outgoing_notice_done, outgoing_on_acked, outgoing_on_lost,
+    outgoing_waiting,
+)
 from cython_ext.core.ranges cimport ranges_clear, ranges_remove_below
+from cython_ext.core.params cimport FEC_OFF
 from cython_ext.core.recovery cimport SentFrame, recovery_clear, recovery_init
-from cython_ext.core.rtt cimport rtt_probe_timeout_ns
+from cython_ext.core.repair_in cimport repair_in_free
+from cython_ext.core.repair_out cimport repair_out_free
+from cython_ext.core.rtt cimport rtt_probe_timeout_ns, rtt_update
 from cython_ext.core.send_buffer cimport buffer_on_acked, buffer_on_lost
 from cython_ext.core.state cimport (
     ALL_ACKED, CLOSING, DATA_SENT, ESTABLISHED,
@@ -22,9 +32,32 @@ from cython_ext.core.stream cimport (
 from cython_ext.crypto.keys cimport keys_clear
 from cython_ext.wire.frames cimport (
     FRAME_ACK, FRAME_DONE, FRAME_MAX_DATA, FRAME_MAX_MESSAGE_DATA, FRAME_MAX_STREAM_DATA,
-    FRAME_MAX_STREAMS_BIDI, FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_RESET_STREAM,
-    FRAME_STOP_SENDING, FRAME_STREAM, MAX_ACK_RANGES,
+    FRAME_MAX_STREAMS_BIDI, FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_MESSAGE_EXPIRED,
+    FRAME_RESET_STREAM, FRAME_STOP_SENDING, FRAME_STREAM, MAX_ACK_RANGES, MAX_RECOVERED_RANGES,
 )
+
+
+# -- lists of connections ---------------------------------------------------------------------------
+
+cdef bint list_push(ConnList* items, Conn* c) noexcept nogil:
+    cdef uint32_t capacity
+    cdef Conn** grown
+    if items.count == items.capacity:
+        capacity = items.capacity * 2 if items.capacity else 16
+        grown = <Conn**> realloc(items.items, capacity * sizeof(Conn*))
+        if grown == NULL:
+            return False
+        items.items = grown
+        items.capacity = capacity
+    items.items[items.count] = c
+    items.count += 1
+    return True
+
+
+cdef void conn_touch(Conn* c) noexcept nogil:
+    """Note that *c* may have something to send, or to say to the application."""
+    if not c.is_touched and c.touched != NULL and list_push(c.touched, c):
+        c.is_touched = True
 
 
 # -- queues of streams -----------------------------------------------------------------------------
@@ -141,14 +174,20 @@ cdef void sink(void* owner, const SentFrame* f, bint acked) noexcept nogil:
     """The ledger's sink: a frame was acknowledged, or must be sent again."""
     cdef Conn* c = <Conn*> owner
     cdef Stream* s
-    if f.kind == FRAME_MESSAGE:
+    cdef uint64_t queued
+    if f.kind == FRAME_MESSAGE or f.kind == COPY:
         if acked:
-            if outgoing_on_acked(&c.messages_out, f.low, f.high) and c.messages_out.wants_space and (
-                    c.messages_out.buffer.end - c.messages_out.buffer.base <= c.params.message_buffer_bytes // 2):
-                c.messages_out.wants_space = False
-                c.events |= EVENT_MESSAGE_SPACE
-        elif buffer_on_lost(&c.messages_out.buffer, f.low, f.high):
-            c.stats.retransmitted_bytes += f.high - f.low
+            if outgoing_on_acked(&c.messages_out, f.id, f.low, f.high):
+                message_room(c)
+        elif f.kind == FRAME_MESSAGE:
+            queued = outgoing_on_lost(&c.messages_out, f.id, f.low, f.high)
+            c.stats.retransmitted_bytes += queued
+            if c.messages_out.wants_space:
+                message_room(c)
+            if queued == 0 and c.copies != NULL:
+                c.copies.useful += 1
+    elif f.kind == FRAME_MESSAGE_EXPIRED:
+        outgoing_notice_done(&c.messages_out, f.id, f.low, acked)
     elif f.kind == FRAME_STREAM or f.kind == FRAME_RESET_STREAM or f.kind == FRAME_STOP_SENDING or f.kind == FRAME_MAX_STREAM_DATA:
         s = table_find(&c.streams, f.id)
         if s == NULL:
@@ -167,6 +206,9 @@ cdef void sink(void* owner, const SentFrame* f, bint acked) noexcept nogil:
         if acked and c.received.count > 1:
             # The peer has these ranges; the newest stays for the next ACK to build on.
             ranges_remove_below(&c.received, f.id)
+        if acked and f.low == c.recoveries:
+            # Nothing was rebuilt since, so the peer knows of all below.
+            c.recovered_from = f.id
     elif not acked:
         if f.kind == FRAME_MAX_DATA:
             c.owes |= OWES_MAX_DATA
@@ -180,11 +222,36 @@ cdef void sink(void* owner, const SentFrame* f, bint acked) noexcept nogil:
             c.owes |= OWES_DONE
 
 
+cdef void message_room(Conn* c) noexcept nogil:
+    if c.messages_out.wants_space and outgoing_waiting(&c.messages_out) <= c.params.message_buffer_bytes // 2:
+        c.messages_out.wants_space = False
+        c.events |= EVENT_MESSAGE_SPACE
+
+
+cdef void conn_expire_messages(Conn* c, int64_t now_ns) noexcept nogil:
+    """Give up the messages that are past their deadline."""
+    if outgoing_expire(&c.messages_out, now_ns):
+        message_room(c)
+        if c.wants_flush and conn_all_acked(c):
+            c.wants_flush = False
+            c.events |= EVENT_ALL_ACKED
+
+
+cdef void conn_credit_messages(Conn* c) noexcept nogil:
+    """Note that messages were taken by the application, or given up by the peer."""
+    # Never less than the largest message, or a sender that has one waits for ever.
+    cdef uint64_t least = c.params.max_message_data // 2
+    if least < c.params.max_message_bytes:
+        least = c.params.max_message_bytes
+    if c.messages_in.limit - c.messages_in.consumed < least + 1:
+        c.owes |= OWES_MAX_MESSAGE_DATA
+
+
 cdef bint conn_all_acked(const Conn* c) noexcept nogil:
     """Tell whether everything the application wrote was acknowledged."""
     cdef uint32_t n
     cdef Stream* s
-    if c.messages_out.buffer.base != c.messages_out.buffer.end or c.datagrams_out.count:
+    if outgoing_waiting(&c.messages_out) or c.datagrams_out.count:
         return False
     for n in range(c.streams.bucket_count):
         s = c.streams.buckets[n]
@@ -207,15 +274,24 @@ cdef bint conn_may_send(const Conn* c) noexcept nogil:
 
 cdef bint conn_start_traffic(Conn* c, int64_t now_ns, uint64_t seed) noexcept nogil:
     """Start recovery and apply the peer's parameters; keys are installed by the caller."""
+    cdef int64_t initial_rtt_ns = c.params.initial_rtt_ns
     c.datagram_bytes = <uint32_t> c.params.send_datagram_bytes
     if c.peer.max_datagram_bytes < c.datagram_bytes:
         c.datagram_bytes = <uint32_t> c.peer.max_datagram_bytes
     c.recovery.sink = sink
     c.recovery.owner = c
     c.received.limit = MAX_ACK_RANGES
-    if not recovery_init(&c.recovery, c.params.controller, c.datagram_bytes, now_ns, c.params.initial_rtt_ns, seed):
+    # A handshake that was not repeated has measured the round trip (section 7).
+    if c.hello_ns:
+        initial_rtt_ns = now_ns - c.hello_ns
+        if initial_rtt_ns < 1_000:
+            initial_rtt_ns = 1_000
+    if not recovery_init(&c.recovery, c.params.controller, c.datagram_bytes, now_ns, initial_rtt_ns, seed):
         return False
+    if c.hello_ns:
+        rtt_update(&c.recovery.rtt, initial_rtt_ns, 0)
     c.recovery.max_ack_delay_ns = c.peer.max_ack_delay_ns
+    c.recovery.ecn.sends = c.params.ecn
     c.send_limit = c.peer.max_data
     c.receive_limit = c.params.max_data
     c.messages_out.credit = c.peer.max_message_data
@@ -228,6 +304,10 @@ cdef bint conn_start_traffic(Conn* c, int64_t now_ns, uint64_t seed) noexcept no
     if c.peer.idle_timeout_ns and (c.idle_timeout_ns == 0 or c.peer.idle_timeout_ns < c.idle_timeout_ns):
         c.idle_timeout_ns = c.peer.idle_timeout_ns
     c.recovery.probe_cap_ns = c.idle_timeout_ns // 64
+    #= 5.7: A sender MUST NOT send REPAIR or the flag FEC to an endpoint whose repair_sources is 0.
+    c.fec = c.params.fec if c.peer.repair_sources else FEC_OFF
+    meter_init(&c.recovery.losses, c.params.assumed_loss, 1)
+    c.recovered.limit = MAX_RECOVERED_RANGES
     conn_touch_idle(c, now_ns)
     return True
 
@@ -281,6 +361,14 @@ cdef void conn_enter_draining(Conn* c, uint8_t cause, int64_t now_ns) noexcept n
         end_soon(c, now_ns)
 
 
+cdef void conn_drop_repair_in(Conn* c) noexcept nogil:
+    """Free what is kept for repair: nothing was protected by the peer for a while."""
+    c.stats.fec_blocks_failed += c.repair_in.blocks_failed + c.repair_in.open_blocks
+    c.stats.fec_repairs_unused += c.repair_in.repairs_unused
+    repair_in_free(c.repair_in)
+    c.repair_in = NULL
+
+
 cdef void conn_clear(Conn* c) noexcept nogil:
     """Free everything that *c* owns."""
     keys_clear(&c.keys)
@@ -288,7 +376,14 @@ cdef void conn_clear(Conn* c) noexcept nogil:
     recovery_clear(&c.recovery)
     table_clear(&c.streams)
     outgoing_clear(&c.messages_out)
+    free(c.copies)
+    c.copies = NULL
     incoming_clear(&c.messages_in)
     inbox_clear(&c.datagrams_out)
     inbox_clear(&c.datagrams_in)
     inbox_clear(&c.early)
+    ranges_clear(&c.recovered)
+    repair_in_free(c.repair_in)
+    repair_out_free(c.repair_out)
+    c.repair_in = NULL
+    c.repair_out = NULL

@@ -11,14 +11,19 @@ from libc.stdlib cimport free
 
 from cython_ext.core.conn cimport (
     EVENT_ALL_ACKED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_DATAGRAMS, EVENT_MESSAGES,
-    EVENT_MESSAGE_SPACE, EVENT_STREAMS_ALLOWED, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOCAL_CLOSE,     OWES_MAX_MESSAGE_DATA, OWES_PING, QUEUE_READIES, conn_all_acked, conn_clear,
-    conn_credit_consumed, conn_enter_closing, conn_may_send, conn_open_stream, pop_stream,
+    EVENT_MESSAGE_SPACE, EVENT_STREAMS_ALLOWED, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOCAL_CLOSE,
+    OWES_MAX_MESSAGE_DATA, OWES_PING, QUEUE_READIES, conn_all_acked, conn_clear,
+    conn_credit_consumed, conn_credit_messages, conn_drop_repair_in, conn_enter_closing,
+    conn_expire_messages, conn_may_send, conn_open_stream, conn_touch, pop_stream,
     stream_forget_if_ended, stream_owes, stream_wants_to_send,
 )
+from cython_ext.core.copies cimport COPIES_ALL, COPIES_DEADLINE, copies_new
 from cython_ext.core.inbox cimport inbox_first_length, inbox_pop, inbox_push
-from cython_ext.core.messages cimport outgoing_add
+from cython_ext.core.loss_meter cimport meter_burst, meter_share
+from cython_ext.core.outgoing cimport DEFAULT_LANE, LANES, outgoing_add, outgoing_waiting
 from cython_ext.core.recovery cimport (
-    recovery_on_loss_timer, recovery_on_probe_timer, recovery_probe_timeout_ns, recovery_timer_ns,
+    recovery_on_loss_timer, recovery_on_probe_timer, recovery_probe_timeout_ns, recovery_set_controller,
+    recovery_timer_ns,
 )
 from cython_ext.core.send_buffer cimport buffer_append
 from cython_ext.core.state cimport (
@@ -32,6 +37,7 @@ from cython_ext.core.stream cimport (
 )
 
 from cython_ext.core.conn import CloseCause
+from cython_ext.core.controller import CONTROLLERS
 from cython_ext.core.state import ConnectionState
 
 
@@ -54,8 +60,14 @@ cdef int64_t conn_next_timer(const Conn* c) noexcept nogil:
     due = earlier(c.handshake_at_ns, c.repeat_at_ns)
     if conn_may_send(c):
         due = earlier(due, earlier(c.ack_at_ns, c.send_at_ns))
+        due = earlier(due, c.repair_at_ns)
+        if c.repair_in != NULL:
+            due = earlier(due, c.repair_in.free_at_ns)
         due = earlier(due, recovery_timer_ns(&c.recovery))
         due = earlier(due, earlier(c.idle_at_ns, c.keepalive_at_ns))
+        due = earlier(due, c.messages_out.expiry_ns)
+        if c.copies != NULL and not c.copies.blocked:
+            due = earlier(due, c.copies.due_ns)
     return due
 
 
@@ -79,6 +91,10 @@ cdef void conn_handle_timeout(Conn* c, int64_t now_ns) noexcept nogil:
     if c.keepalive_at_ns and c.keepalive_at_ns <= now_ns:
         c.owes |= OWES_PING
         c.keepalive_at_ns = now_ns + c.params.keepalive_ns
+    if c.messages_out.expiry_ns and c.messages_out.expiry_ns <= now_ns:
+        conn_expire_messages(c, now_ns)
+    if c.repair_in != NULL and c.repair_in.free_at_ns <= now_ns:
+        conn_drop_repair_in(c)
     due = recovery_timer_ns(&c.recovery)
     if due and due <= now_ns:
         if c.recovery.loss_ns:
@@ -110,7 +126,7 @@ cdef class Connection:
             conn_release(self.c)
 
     cdef void changed(self):
-        self._endpoint.mark_changed(self)
+        conn_touch(self.c)
 
     cdef void forget_if_ended(self, Stream* s):
         stream_forget_if_ended(self.c, s)
@@ -262,29 +278,42 @@ cdef class Connection:
         cdef int64_t room = <int64_t> self.c.datagram_bytes - 32 - 16 - 1
         return room - 2 if room - 2 < 1 << 14 else room - 4
 
-    def send_message(self, data: object) -> bool:
+    def send_message(self, data: object, priority: int = DEFAULT_LANE, deadline_ns: int = 0) -> bool:
         """Queue a message; False when the buffer is full, and MESSAGE_SPACE tells when to go on.
 
-        Raises ValueError for a message larger than the peer accepts.
+        *priority* is 0, the most urgent, to 7. After *deadline_ns* on the clock of the endpoint, unless that is 0,
+        what was not sent of it is not sent, and what was lost is not sent again.
+        Raises ValueError for a message larger than the peer accepts, and for a priority that does not exist.
         """
         cdef Py_buffer view
-        cdef uint64_t waiting = self.c.messages_out.buffer.end - self.c.messages_out.buffer.base
+        cdef int lane = priority
+        cdef int64_t deadline = deadline_ns
         if self.c.state >= CLOSING:
             return False
-        if waiting >= self.c.params.message_buffer_bytes:
+        if not 0 <= lane < LANES:
+            raise ValueError(f"a priority is 0 (most urgent) to {LANES - 1}, not {priority}")
+        if outgoing_waiting(&self.c.messages_out) >= self.c.params.message_buffer_bytes:
             self.c.messages_out.wants_space = True
             return False
+        if self.c.copies == NULL and (self.c.params.copies == COPIES_ALL or (deadline and self.c.params.copies == COPIES_DEADLINE)):
+            self.c.copies = copies_new(self.c.params.copies)
+            if self.c.copies == NULL:
+                raise MemoryError
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             if <uint64_t> view.len > self.c.peer.max_message_bytes:
                 raise ValueError(f"a message of {view.len} bytes is larger than the peer's max_message_bytes = "
                                  f"{self.c.peer.max_message_bytes}; send it on a stream")
-            if not outgoing_add(&self.c.messages_out, <const uint8_t*> view.buf, view.len):
+            if not outgoing_add(&self.c.messages_out, lane, <const uint8_t*> view.buf, view.len, deadline):
                 raise MemoryError
         finally:
             PyBuffer_Release(&view)
         self.changed()
         return True
+
+    def expire_message(self) -> None:
+        """Count a message whose deadline passed before there was room for it."""
+        self.c.messages_out.expired += 1
 
     def receive_messages(self, max_messages: int = 1024) -> list[bytes]:
         """Return messages that arrived, in the order of their completion."""
@@ -297,10 +326,8 @@ cdef class Connection:
             inbox_pop(&self.c.messages_in.inbox, <uint8_t*> PyBytes_AS_STRING(message))
             self.c.messages_in.consumed += length + 1
             taken.append(message)
-        # Never less than the largest message, or a sender that has one waits for ever.
-        least = max(self.c.params.max_message_data // 2, self.c.params.max_message_bytes) + 1
-        if self.c.messages_in.limit - self.c.messages_in.consumed < least:
-            self.c.owes |= OWES_MAX_MESSAGE_DATA
+        conn_credit_messages(self.c)
+        if self.c.owes & OWES_MAX_MESSAGE_DATA:
             self.changed()
         return taken
 
@@ -338,6 +365,26 @@ cdef class Connection:
         """Make the next packet ack-eliciting."""
         self.c.owes |= OWES_PING
         self.changed()
+
+    def set_congestion(self, name: str, now_ns: int) -> None:
+        """Go on with the controller called *name*, from the present window and round trip.
+
+        Raises ValueError for a name that is not in CONTROLLERS.
+        """
+        if name not in CONTROLLERS:
+            raise ValueError(f"no congestion controller is called {name!r}; known: {', '.join(CONTROLLERS)}")
+        self.c.params.controller = CONTROLLERS.index(name)
+        if self.c.recovery.controller.algorithm == NULL:
+            # Recovery has not begun: it will begin with this one.
+            return
+        if not recovery_set_controller(&self.c.recovery, self.c.params.controller, now_ns):
+            raise MemoryError
+        self.changed()
+
+    @property
+    def congestion(self) -> str:
+        """Name of the congestion controller."""
+        return CONTROLLERS[self.c.params.controller]
 
     def request_flush(self) -> bool:
         """Return True when everything written was acknowledged; otherwise EVERYTHING_ACKED will tell."""
@@ -412,6 +459,16 @@ cdef class Connection:
         return ConnectionState(self.c.state)
 
     @property
+    def is_over(self) -> bool:
+        """Whether the state is CLOSED."""
+        return self.c.state == CLOSED
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether a command or a packet gave it something to do since the endpoint was polled."""
+        return self.c.is_touched
+
+    @property
     def cause(self) -> CloseCause:
         """Why the connection ended; OPEN while it has not."""
         return CloseCause(self.c.cause)
@@ -462,12 +519,35 @@ cdef class Connection:
             "stream_bytes_received": c.stats.stream_bytes_received,
             "messages_sent": c.stats.messages_sent,
             "messages_received": c.stats.messages_received,
+            "messages_expired": c.messages_out.expired,
+            "messages_expired_by_peer": c.messages_in.expired,
+            "copies_sent": 0 if c.copies == NULL else c.copies.sent,
+            "copies_bytes": 0 if c.copies == NULL else c.copies.bytes,
+            "copies_useful": 0 if c.copies == NULL else c.copies.useful,
             "datagrams_sent": c.stats.datagrams_sent,
             "datagrams_received": c.stats.datagrams_received,
             "datagrams_dropped": c.stats.datagrams_dropped,
             "acks_sent": c.stats.acks_sent,
             "acks_received": c.stats.acks_received,
             "ecn_ce_received": c.stats.ecn_ce_received,
+            "loss_ppm": <uint64_t> (meter_share(&c.recovery.losses) * 1e6),
+            "loss_run_thousandths": <uint64_t> (meter_burst(&c.recovery.losses) * 1e3),
+            "fec_packets_protected": c.stats.fec_packets_protected,
+            "fec_blocks_sent": c.stats.fec_blocks_sent + (c.repair_out.blocks if c.repair_out != NULL else 0),
+            "fec_repairs_sent": c.stats.fec_repairs_sent,
+            "fec_repair_bytes": c.stats.fec_repair_bytes,
+            "fec_repairs_dropped": c.stats.fec_repairs_dropped + (
+                c.repair_out.repairs_dropped if c.repair_out != NULL else 0),
+            "fec_recovered_by_peer": c.recovery.packets_recovered,
+            "fec_repairs_received": c.stats.fec_repairs_received,
+            "fec_packets_recovered": c.stats.fec_packets_recovered,
+            "fec_recovered_late": c.stats.fec_recovered_late,
+            "fec_blocks_failed": c.stats.fec_blocks_failed + (c.repair_in.blocks_failed if c.repair_in != NULL else 0),
+            "fec_repairs_unused": c.stats.fec_repairs_unused + (
+                c.repair_in.repairs_unused if c.repair_in != NULL else 0),
+            "ecn_marking": c.recovery.ecn.sends,
+            "ecn_failed": c.recovery.ecn.failed,
+            "ecn_ce_reported": c.recovery.ecn.marked,
             "key_updates": c.keys.updates,
             "streams": c.streams.count,
             "ledger_packets": c.recovery.next - c.recovery.first,

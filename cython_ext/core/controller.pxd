@@ -13,6 +13,14 @@ cdef struct AckEvent:
     int64_t now_ns
     uint64_t acked_bytes        # newly acknowledged by this ACK
     uint64_t lost_bytes         # newly declared lost with it
+    uint64_t lost_packets
+    uint64_t lost_runs          # runs of neighbours among them
+    uint64_t newest_lost_bytes  # of the newest packet among them: its size,
+    uint64_t newest_lost_in_flight  # what was in flight with it,
+    uint64_t newest_lost_since  # and what was lost since it left, itself included
+    bint newest_lost_app_limited
+    uint64_t ecn_acked_bytes    # of the acknowledged, those sent with ECT(0)
+    uint64_t marked_bytes       # of those, reported with CE
     uint64_t in_flight          # after both
     uint64_t prior_in_flight    # before both
     uint64_t delivered          # total
@@ -28,6 +36,9 @@ cdef struct Controller:
     uint64_t window             # bytes that may be in flight
     uint64_t pacing_rate        # 0 = unpaced
     uint64_t datagram_bytes     # size of a full packet
+    uint64_t initial_window     # what `window` begins with
+    bint small_bursts           # what lies behind has no queue: bursts are lost
+    bint mid_life               # it takes over from another: the window is proven
     uint8_t phase               # the algorithm's own name of its state, for stats
     void* state                 # owned by the algorithm
 
@@ -48,4 +59,5 @@ cdef struct Algorithm:
 
 cdef bint controller_init(Controller* c, uint8_t which, uint64_t datagram_bytes, int64_t now_ns,
                           int64_t initial_rtt_ns, uint64_t seed) noexcept nogil
+cdef bint controller_switch(Controller* c, uint8_t which, int64_t now_ns, int64_t rtt_ns, uint64_t seed) noexcept nogil
 cdef void controller_clear(Controller* c) noexcept nogil

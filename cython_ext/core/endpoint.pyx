@@ -80,7 +80,8 @@ cdef class Endpoint(ConnectionTable):
         self.params = params
         self.entropy = entropy
         self.seed = seed
-        self.pin = crypto.ed25519_public(seed) if seed is not None else None
+        self.signer = crypto.Signer(seed) if seed is not None else None
+        self.pin = self.signer.public if seed is not None else None
         self.mac_key = mac1_key(self.pin) if seed is not None else None
         self.reset_secret = reset_key(seed) if seed is not None else None
         self.offer = params.encode()
@@ -285,6 +286,7 @@ cdef class Endpoint(ConnectionTable):
         cdef Conn* c = handle.c
         cdef uint64_t number = c.recovery.next
         if c.state == HELLO_SENT:
+            c.hello_ns = now_ns if number == 0 else 0
             c.recovery.next += 1
             c.recovery.first = c.recovery.next
             datagram = handle.handshake.hello(number)
@@ -339,7 +341,7 @@ cdef class Endpoint(ConnectionTable):
                 return HELLO_DUPLICATE
             if handle.handshake.hello.body != checked.body:
                 return HELLO_CONFLICT
-            self.answer_hello(handle, number)
+            self.answer_hello(handle, number, now_ns)
             return ACCEPTED
         if self.is_closed:
             return NOT_ACCEPTING
@@ -348,7 +350,7 @@ cdef class Endpoint(ConnectionTable):
         if self.conn_count >= self.params.view.max_connections:
             return CONNECTION_LIMIT
         server_id = self.new_id(now_ns, True)
-        handshake = ServerHandshake(checked, self.seed, self.pin, server_id, self.offer, self.entropy)
+        handshake = ServerHandshake(checked, self.signer, server_id, self.offer, self.entropy)
         if handshake.secrets is None:
             return <Verdict> (<int> VerdictName.HELLO_MALFORMED)
         handle = self.new_connection(server_id, peer, False, now_ns)
@@ -362,12 +364,14 @@ cdef class Endpoint(ConnectionTable):
         self.half_open += 1
         self.hellos[key] = c.serial
         c.stats.packets_received += 1
-        self.answer_hello(handle, number)
+        self.answer_hello(handle, number, now_ns)
         return ACCEPTED
 
-    cdef int answer_hello(self, Connection handle, object number) except -1:
+    cdef int answer_hello(self, Connection handle, uint64_t number, int64_t now_ns) except -1:
         #= 4.3: A server MUST send SYN+ACK only in answer to a valid client hello, so that it never sends more bytes to an unproven address than came from it.
         cdef Conn* c = handle.c
+        c.hello_ns = now_ns if c.recovery.next == 0 else 0
+        c.hello_number = number
         answer = handle.handshake.answer(c.recovery.next, number)
         c.recovery.next += 1
         c.recovery.first = c.recovery.next
@@ -442,6 +446,8 @@ cdef class Endpoint(ConnectionTable):
         replay_commit(&c.replay, number)
         if number >= c.expected:
             c.expected = number + 1
+        if number != c.hello_number + 1:
+            c.hello_ns = 0
         advance_connection(&c.state, VERIFY_FINISHED)
         self.start(handle, handle.handshake.secrets.server, handle.handshake.secrets.client, now_ns)
         token = hmac.digest(self.reset_secret, (<const uint8_t*> c.own_id)[:16], "sha256")[:16]
@@ -517,13 +523,6 @@ cdef class Endpoint(ConnectionTable):
         return 0
 
     # -- Python's view: the simulator, tests, and the asyncio side ---------------------------------------------
-
-    def mark_changed(self, handle: Connection) -> None:
-        """Note that a command gave *handle* something to do; called by the handle itself."""
-        cdef Connection known = handle
-        # One that was just abandoned is CLOSED but still ours, until its end was told.
-        if known.c.state != CLOSED or known.c.serial in self.handles:
-            self.touch(known.c)
 
     def address_of(self, handle: Connection) -> tuple[str, int]:
         """Return (host, port) of the peer of *handle*."""

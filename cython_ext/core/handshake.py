@@ -84,12 +84,17 @@ class ClientHello:
     params: dict[str, int]
 
 
+# The first steps of the key schedule depend on nothing.
+_DERIVED_EARLY = crypto.derive(
+    crypto.extract(crypto.ZERO, crypto.ZERO), "derived", crypto.EMPTY_HASH
+)
+
+
 class _Schedule:
     """The key schedule of section 3.2, as far as the messages have come."""
 
     def __init__(self, suite_id: int, shared: bytes, hello_hash: bytes) -> None:
-        early = crypto.extract(crypto.ZERO, crypto.ZERO)
-        handshake = crypto.extract(crypto.derive(early, "derived", crypto.EMPTY_HASH), shared)
+        handshake = crypto.extract(_DERIVED_EARLY, shared)
         self.suite = suite_id
         self.client = crypto.derive(handshake, "c hs", hello_hash)
         self.server = crypto.derive(handshake, "s hs", hello_hash)
@@ -149,7 +154,7 @@ class ClientHandshake:
     ) -> None:
         self._pin = pin
         self._id = client_id
-        self._private = entropy(32)
+        self._share = crypto.KeyShare(entropy(32))
         name = server_name.encode()
         if len(name) > 255:
             raise ValueError(f"a server name has at most 255 bytes, not {len(name)}")
@@ -158,7 +163,7 @@ class ClientHandshake:
             + bytes([len(suites), *suites])
             + b"\x01\x01"
             + entropy(32)
-            + crypto.x25519_public(self._private)
+            + self._share.public
             + key_id(pin)
             + bytes([len(name)])
             + name
@@ -189,7 +194,7 @@ class ClientHandshake:
             return Verdict.HELLO_MALFORMED
         if clear[1] not in self._suites:
             return Verdict.HELLO_UNACCEPTABLE
-        shared = crypto.x25519_shared(self._private, clear[35:67])
+        shared = self._share.shared(clear[35:67])
         if shared is None:
             return Verdict.HELLO_MALFORMED
         transcript = Transcript(self._id)
@@ -263,7 +268,13 @@ def check_client_hello(
         cookie, ticket = reader.vector(2), reader.vector(2)
     except (Malformed, UnicodeDecodeError):
         return Verdict.HELLO_MALFORMED
-    if params is None or cookie or ticket or any(body[reader.at :]) or datagram[26:30] != bytes(4):
+    if (
+        params is None
+        or cookie
+        or ticket
+        or body[reader.at :].strip(b"\0")
+        or datagram[26:30] != bytes(4)
+    ):
         return Verdict.HELLO_MALFORMED
     chosen = next((suite for suite in offered if suite in suites), None)
     if chosen is None or 2 not in versions or crypto.X25519 not in groups:
@@ -279,8 +290,7 @@ class ServerHandshake:
     def __init__(
         self,
         hello: ClientHello,
-        seed: bytes,
-        pin: bytes,
+        signer: crypto.Signer,
         server_id: bytes,
         params: bytes,
         entropy: Entropy,
@@ -288,18 +298,17 @@ class ServerHandshake:
         self.hello = hello
         self.server_id = server_id
         self.secrets: Secrets | None = None
-        private = entropy(32)
-        shared = crypto.x25519_shared(private, hello.key_share)
+        share = crypto.KeyShare(entropy(32))
+        shared = share.shared(hello.key_share)
         if shared is None:
             return
-        self._clear = (
-            bytes([2, hello.suite, crypto.X25519]) + entropy(32) + crypto.x25519_public(private)
-        )
+        self._clear = bytes([2, hello.suite, crypto.X25519]) + entropy(32) + share.public
         transcript = Transcript(hello.client_id)
         transcript.add(CLIENT_HELLO, hello.body)
         schedule = _Schedule(hello.suite, shared, transcript.add(SERVER_HELLO, self._clear))
-        sealed = server_id + len(params).to_bytes(2, "big") + params + b"\x01\x00\x20" + pin
-        signature = crypto.sign(seed, _signed(transcript.add(SERVER_PARAMETERS, sealed)))
+        sealed = server_id + len(params).to_bytes(2, "big") + params
+        sealed += b"\x01\x00\x20" + signer.public
+        signature = signer.sign(_signed(transcript.add(SERVER_PARAMETERS, sealed)))
         finished = schedule.finished(schedule.server, transcript.add(SERVER_SIGNATURE, signature))
         self._plain = sealed + signature + finished
         complete = transcript.add(SERVER_FINISHED, finished)

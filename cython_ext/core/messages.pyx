@@ -1,108 +1,16 @@
-"""Queues of messages, out and in."""
+"""Messages as they arrive: each once, bounded by credit and distance."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 
 from cython_ext.core.inbox cimport inbox_clear, inbox_push
 from cython_ext.core.ranges cimport ranges_add, ranges_clear
-from cython_ext.core.send_buffer cimport buffer_append, buffer_clear, buffer_on_acked
 from cython_ext.core.stream cimport INTERNAL, MAX_GAPS, MESSAGE_LIMIT, NO_ERROR, TOO_MANY_GAPS
 
 cdef enum:
-    FIRST_ENTRIES = 16
     FIRST_PART_BYTES = 4096
 
-
-cdef MessageOut* outgoing_entry(const Outgoing* o, uint64_t id) noexcept nogil:
-    return &o.entries[id & (o.capacity - 1)]
-
-
-cdef bint outgoing_add(Outgoing* o, const uint8_t* data, uint64_t length) noexcept nogil:
-    """Queue a message; False, and nothing queued, when memory ran out."""
-    cdef uint64_t capacity, n
-    cdef MessageOut* grown
-    cdef MessageOut* entry
-    cdef uint8_t end = 0
-    if o.next_id - o.first_id >= o.capacity:
-        capacity = o.capacity * 2 if o.capacity else FIRST_ENTRIES
-        grown = <MessageOut*> malloc(capacity * sizeof(MessageOut))
-        if grown == NULL:
-            return False
-        for n in range(o.first_id, o.next_id):
-            grown[n & (capacity - 1)] = outgoing_entry(o, n)[0]
-        free(o.entries)
-        o.entries = grown
-        o.capacity = capacity
-    entry = outgoing_entry(o, o.next_id)
-    entry.start = o.buffer.end
-    entry.length = length
-    if length and not buffer_append(&o.buffer, data, length):
-        return False
-    if not buffer_append(&o.buffer, &end, 1):
-        o.buffer.end -= length
-        return False
-    o.next_id += 1
-    return True
-
-
-cdef uint64_t outgoing_find(const Outgoing* o, uint64_t position) noexcept nogil:
-    """Return the id of the message that *position* lies in; it is one of [first_id, next_id)."""
-    cdef uint64_t low = o.first_id, high = o.next_id - 1, middle
-    while low < high:
-        middle = (low + high + 1) // 2
-        if outgoing_entry(o, middle).start <= position:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-cdef bint outgoing_on_acked(Outgoing* o, uint64_t low, uint64_t high) noexcept nogil:
-    """Note that [low, high) arrived; True when room came free."""
-    cdef MessageOut* entry
-    if not buffer_on_acked(&o.buffer, low, high):
-        return False
-    while o.first_id < o.next_id:
-        entry = outgoing_entry(o, o.first_id)
-        if entry.start + entry.length + 1 > o.buffer.base:
-            break
-        o.first_id += 1
-    return True
-
-
-cdef bint outgoing_may_start(const Outgoing* o, uint64_t id) noexcept nogil:
-    """Tell whether credit and distance allow a first byte of message *id*."""
-    cdef MessageOut* entry = outgoing_entry(o, id)
-    return entry.start + entry.length + 1 <= o.credit and id - o.first_id < ID_DISTANCE
-
-
-cdef bint outgoing_has_work(const Outgoing* o) noexcept nogil:
-    if o.buffer.lost.count:
-        return True
-    if o.buffer.sent >= o.buffer.end:
-        return False
-    # A message that was begun is finished; a new one needs leave.
-    return o.started_id > 0 and o.buffer.sent < outgoing_sent_end(o) or (
-        o.started_id < o.next_id and outgoing_may_start(o, o.started_id))
-
-
-cdef inline uint64_t outgoing_sent_end(const Outgoing* o) noexcept nogil:
-    cdef MessageOut* entry
-    if o.started_id <= o.first_id:
-        return o.buffer.sent
-    entry = outgoing_entry(o, o.started_id - 1)
-    return entry.start + entry.length + 1
-
-
-cdef void outgoing_clear(Outgoing* o) noexcept nogil:
-    buffer_clear(&o.buffer)
-    free(o.entries)
-    o.entries = NULL
-    o.capacity = 0
-
-
-# -- receiving -------------------------------------------------------------------------------------
 
 cdef inline bint is_delivered(const Incoming* i, uint64_t id) noexcept nogil:
     if id < i.base:
@@ -229,6 +137,36 @@ cdef TransportError incoming_part(Incoming* i, uint64_t id, uint64_t total, uint
     partial_free(p)
     i.delivered += 1
     return NO_ERROR if mark_delivered(i, id) else INTERNAL
+
+
+cdef TransportError incoming_expired(Incoming* i, uint64_t id, uint64_t size, uint64_t max_bytes) noexcept nogil:
+    """Take in a MESSAGE_EXPIRED frame: the id is closed, its size is credit that returns at once."""
+    cdef Partial** link = NULL
+    cdef Partial* p = NULL
+    cdef TransportError error
+    if is_delivered(i, id):
+        i.duplicates += 1
+        return NO_ERROR
+    if i.partial_count:
+        link = find_partial(i, id)
+        p = link[0]
+    if p != NULL and p.total != size:
+        return MESSAGE_LIMIT
+    error = admit(i, id, size, max_bytes, p != NULL)
+    if error != NO_ERROR:
+        return error
+    if p != NULL:
+        link[0] = p.next
+        i.partial_count -= 1
+        partial_free(p)
+    i.consumed += size + 1
+    i.expired += 1
+    return NO_ERROR if mark_delivered(i, id) else INTERNAL
+
+
+cdef bint incoming_misses(const Incoming* i) noexcept nogil:
+    """Tell whether an id below the highest one seen was neither delivered nor given up."""
+    return i.base < i.highest
 
 
 cdef void partial_free(Partial* p) noexcept nogil:

@@ -7,19 +7,26 @@ turns. Each frame that matters when lost is entered into the ledger as it is wri
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from cython_ext.core.build cimport MAX_FRAMES, MIN_ROOM, Build, enter, room
 from cython_ext.core.byte_ring cimport ring_read
 from cython_ext.core.conn cimport (
     OWES_CLOSE, OWES_DONE, OWES_MAX_DATA,
     OWES_MAX_MESSAGE_DATA, OWES_MAX_STREAMS_BIDI, OWES_MAX_STREAMS_UNI, OWES_PING, QUEUE_CONTROLS,
-    QUEUE_SENDING, conn_fail, conn_may_send, conn_touch_idle, connection_credit, pop_stream,
+    QUEUE_SENDING, conn_expire_messages, conn_fail, conn_may_send, conn_touch_idle, connection_credit, pop_stream,
     queue_stream, stream_forget_if_ended, )
+from cython_ext.core.copies cimport copies_are_due, copies_pass, copies_refresh, copies_spend
 from cython_ext.core.inbox cimport inbox_first_length, inbox_pop
-from cython_ext.core.messages cimport (
-    MessageOut, outgoing_entry, outgoing_find, outgoing_has_work, outgoing_may_start,
-)
+from cython_ext.core.message_builder cimport add_copies, add_messages
+from cython_ext.core.outgoing cimport outgoing_has_work
 from cython_ext.core.pacer cimport pacer_allows, pacer_next_ns
+from cython_ext.core.protection cimport (
+    protection_close, protection_is_on, protection_poll, protection_wants,
+)
 from cython_ext.core.recovery cimport (
     FULL_PROBES, recovery_add_frame, recovery_on_sent, recovery_reserve, recovery_skip, recovery_skip_due,
+)
+from cython_ext.core.repair_out cimport (
+    WaitingRepair, repair_out_add, repair_out_first, repair_out_pop,
 )
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns
 from cython_ext.core.send_buffer cimport buffer_next, buffer_on_sent
@@ -30,49 +37,37 @@ from cython_ext.core.stream cimport (
 )
 from cython_ext.crypto.keys cimport keys_seal, keys_update, keys_update_due
 from cython_ext.wire.cursor cimport (
-    Writer, varint_size, write_bytes, write_u8, write_varint, writer_init, writer_left,
+    varint_size, write_bytes, write_u8, write_varint, writer_init, writer_left,
 )
 from cython_ext.wire.frames cimport (
-    FRAME_ACK, FRAME_ACK_ECN, FRAME_CLOSE, FRAME_CLOSE_APP, FRAME_DATAGRAM, FRAME_DONE,
+    FRAME_ACK, FRAME_ACK_RECOVERED, FRAME_CLOSE, FRAME_CLOSE_APP, FRAME_DATAGRAM, FRAME_DONE,
     FRAME_MAX_DATA, FRAME_MAX_MESSAGE_DATA, FRAME_MAX_STREAM_DATA, FRAME_MAX_STREAMS_BIDI,
-    FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_MESSAGE_PART, FRAME_PING, FRAME_RESET_STREAM,
+    FRAME_MAX_STREAMS_UNI, FRAME_PING, FRAME_RESET_STREAM,
     FRAME_STOP_SENDING, FRAME_STREAM, STREAM_FIN, STREAM_LEN, STREAM_OFF,
 )
-from cython_ext.wire.header cimport FLAG_ACK, FLAG_FIN, FLAG_URG, HEADER_BYTES, TAG_BYTES, write_header
+from cython_ext.wire.header cimport FLAG_ACK, FLAG_FEC, FLAG_FIN, FLAG_URG, HEADER_BYTES, TAG_BYTES, write_header
 
 cdef enum:
-    # More frames than this do not go into one packet; the ledger reserves so many at once.
-    MAX_FRAMES = 64
     # So many packets with nothing but ACK make one that is acknowledged itself, or the ledger would
     # grow as long as only the peer has something to say (RFC 9000 13.2.4).
     ACK_ONLY_PACKETS = 32
-    # A control frame takes at most so many bytes; below that room nothing more is tried.
-    MIN_ROOM = 32
-
-
-cdef struct Build:
-    Writer w
-    uint32_t frames             # entered into the ledger
-    bint eliciting
-    bint anything
-
-
-cdef inline bint room(const Build* b) noexcept nogil:
-    return b.frames < MAX_FRAMES and writer_left(&b.w) >= MIN_ROOM
-
-
-cdef inline void enter(Conn* c, Build* b, uint8_t kind, uint64_t id, uint64_t low, uint64_t high) noexcept nogil:
-    recovery_add_frame(&c.recovery, kind, id, low, high)
-    b.frames += 1
-    b.eliciting = True
-    b.anything = True
+    # An ACK goes beside a repair when it can tell a few ranges there.
+    REPAIR_ACK_BYTES = 128
 
 
 # -- frames ------------------------------------------------------------------------------------------
 
+cdef unsigned int recovered_ranges(const Conn* c, unsigned int most) noexcept nogil:
+    """Return how many recovered ranges, the newest, the peer is to be told."""
+    cdef unsigned int n = 0
+    while n < most and n < c.recovered.count and c.recovered.items[c.recovered.count - 1 - n].high > c.recovered_from:
+        n += 1
+    return n
+
+
 cdef void add_ack(Conn* c, Build* b, int64_t now_ns) noexcept nogil:
     """Write ACK with as many ranges as fit, newest first."""
-    cdef unsigned int n = c.received.count, more = 0, last
+    cdef unsigned int n = c.received.count, more = 0, recovered = 0, last
     cdef uint64_t lowest
     cdef bint ecn = c.ecn_counts[0] or c.ecn_counts[1] or c.ecn_counts[2]
     cdef int64_t delay_us = (now_ns - c.largest_received_ns) // 1000
@@ -81,9 +76,12 @@ cdef void add_ack(Conn* c, Build* b, int64_t now_ns) noexcept nogil:
     # A further range takes at most 16 bytes; what does not fit is older and less urgent.
     last = n - 1
     more = <unsigned int> ((writer_left(&b.w) - 64) // 16) if writer_left(&b.w) > 64 else 0
+    if c.recovered.count:
+        recovered = recovered_ranges(c, more // 2)
+        more -= recovered
     if more > n - 1:
         more = n - 1
-    write_u8(&b.w, FRAME_ACK_ECN if ecn else FRAME_ACK)
+    write_u8(&b.w, (FRAME_ACK_RECOVERED if recovered else FRAME_ACK) + (1 if ecn else 0))
     write_varint(&b.w, c.received.items[last].high - 1)
     write_varint(&b.w, <uint64_t> (delay_us if delay_us > 0 else 0))
     write_varint(&b.w, more)
@@ -93,10 +91,17 @@ cdef void add_ack(Conn* c, Build* b, int64_t now_ns) noexcept nogil:
         write_varint(&b.w, lowest - c.received.items[last - n].high - 1)
         write_varint(&b.w, c.received.items[last - n].high - 1 - c.received.items[last - n].low)
         lowest = c.received.items[last - n].low
+    if recovered:
+        write_varint(&b.w, recovered)
+        lowest = c.received.items[last].high
+        for n in range(1, recovered + 1):
+            write_varint(&b.w, lowest - c.recovered.items[c.recovered.count - n].high - 1)
+            write_varint(&b.w, c.recovered.items[c.recovered.count - n].high - 1 - c.recovered.items[c.recovered.count - n].low)
+            lowest = c.recovered.items[c.recovered.count - n].low
     if ecn:
         for n in range(3):
             write_varint(&b.w, c.ecn_counts[n])
-    recovery_add_frame(&c.recovery, FRAME_ACK, c.received.items[last].high - 1, 0, 0)
+    recovery_add_frame(&c.recovery, FRAME_ACK, c.received.items[last].high - 1, c.recoveries, 0)
     b.frames += 1
     b.anything = True
     c.unacknowledged = 0
@@ -192,71 +197,6 @@ cdef void add_datagrams(Conn* c, Build* b, uint32_t full) noexcept nogil:
         b.anything = True
 
 
-cdef void add_messages(Conn* c, Build* b, uint32_t full) noexcept nogil:
-    """Write whole messages, and parts of those that do not fit into a packet; a run is one ledger entry."""
-    cdef uint64_t low = 0, high = 0, id = 0, take, run_low = 0, run_high = 0
-    cdef MessageOut* m
-    cdef size_t head
-    cdef bint resend
-    # One entry stays for the run that is still open at the end.
-    while outgoing_has_work(&c.messages_out) and b.frames < MAX_FRAMES - 1:
-        buffer_next(&c.messages_out.buffer, c.messages_out.buffer.end, &low, &high)
-        resend = low < c.messages_out.buffer.sent
-        # New messages come in order, so the search is for what was lost.
-        if resend or id == 0 or outgoing_entry(&c.messages_out, id).start != low:
-            id = outgoing_find(&c.messages_out, low)
-        m = outgoing_entry(&c.messages_out, id)
-        if not resend and id >= c.messages_out.started_id and not outgoing_may_start(&c.messages_out, id):
-            break
-        if high > m.start + m.length + 1:
-            high = m.start + m.length + 1
-        head = 1 + varint_size(id) + varint_size(m.length)
-        if low == m.start and high == m.start + m.length + 1 and head + m.length <= writer_left(&b.w):
-            write_u8(&b.w, FRAME_MESSAGE)
-            write_varint(&b.w, id)
-            write_varint(&b.w, m.length)
-            ring_read(&c.messages_out.buffer.ring, low, b.w.at, m.length)
-            b.w.at += m.length
-        else:
-            if low == m.start and high == m.start + m.length + 1 and head + m.length <= full:
-                # It fits into the next packet whole: rather that than two parts.
-                break
-            head = 1 + varint_size(id) + varint_size(m.length) + varint_size(low - m.start) + 4
-            if writer_left(&b.w) < head + 64 and writer_left(&b.w) < head + (high - low):
-                break
-            take = m.start + m.length - low
-            if take > high - low:
-                take = high - low
-            if take > writer_left(&b.w) - head:
-                take = writer_left(&b.w) - head
-            write_u8(&b.w, FRAME_MESSAGE_PART)
-            write_varint(&b.w, id)
-            write_varint(&b.w, m.length)
-            write_varint(&b.w, low - m.start)
-            write_varint(&b.w, take)
-            ring_read(&c.messages_out.buffer.ring, low, b.w.at, take)
-            b.w.at += take
-            high = low + take
-            if high == m.start + m.length:
-                high += 1
-        if not resend and id >= c.messages_out.started_id:
-            c.messages_out.started_id = id + 1
-            c.stats.messages_sent += 1
-        buffer_on_sent(&c.messages_out.buffer, low, high)
-        if run_high == low and run_high:
-            run_high = high
-        else:
-            if run_high:
-                enter(c, b, FRAME_MESSAGE, 0, run_low, run_high)
-            run_low = low
-            run_high = high
-        id += 1
-        if id >= c.messages_out.next_id:
-            id = 0
-    if run_high:
-        enter(c, b, FRAME_MESSAGE, 0, run_low, run_high)
-
-
 cdef bint add_stream_frame(Conn* c, Build* b, Stream* s) noexcept nogil:
     """Write one STREAM frame of *s*; False when the room is too small for one."""
     cdef uint64_t low = 0, high = 0, data_end = stream_data_end(s), length, credit = connection_credit(c)
@@ -289,6 +229,7 @@ cdef bint add_stream_frame(Conn* c, Build* b, Stream* s) noexcept nogil:
         c.stats.stream_bytes_sent += length
     buffer_on_sent(&s.out, low, high)
     enter(c, b, FRAME_STREAM, s.id, low, high)
+    b.has_stream = True
     return True
 
 
@@ -344,6 +285,8 @@ cdef uint32_t seal(Conn* c, uint8_t* out, Build* b, uint8_t flags, int64_t now_n
     recovery_on_sent(&c.recovery, length + HEADER_BYTES, b.frames, b.eliciting, c.recovery.delivery.app_limited_until != 0, now_ns)
     c.stats.packets_sent += 1
     c.stats.bytes_sent += length + HEADER_BYTES
+    if c.copies != NULL and not b.has_stream:
+        copies_spend(c.copies)
     if b.eliciting and not c.eliciting_since_receive:
         c.eliciting_since_receive = True
         conn_touch_idle(c, now_ns)
@@ -364,27 +307,80 @@ cdef uint32_t build_close(Conn* c, uint8_t* out, int64_t now_ns) noexcept nogil:
     return seal(c, out, &b, FLAG_FIN, now_ns)
 
 
+cdef uint32_t poll_unprotected(Conn* c, uint8_t* out, Build* b, bint ack_due, int64_t now_ns) noexcept nogil:
+    """Send what is owed, in a packet that no repair covers."""
+    cdef uint32_t length
+    if ack_due or c.unacknowledged:
+        add_ack(c, b, now_ns)
+    add_owed(c, b)
+    add_stream_controls(c, b)
+    if c.owes & OWES_PING and writer_left(&b.w):
+        write_u8(&b.w, FRAME_PING)
+        b.eliciting = True
+        b.anything = True
+        c.owes &= <uint8_t> ~OWES_PING
+    if not b.anything:
+        return 0
+    length = seal(c, out, b, 0, now_ns)
+    if length == 0:
+        conn_fail(c, AEAD_LIMIT, b"the key may seal no more packets", now_ns)
+    return length
+
+
+cdef uint32_t poll_repair(Conn* c, uint8_t* out, Build* b, bint ack_due, int64_t now_ns) noexcept nogil:
+    """Send the parity that is due, with an ACK that is owed when there is room for it."""
+    cdef WaitingRepair* repair = repair_out_first(c.repair_out)
+    cdef uint32_t length
+    if ack_due or c.unacknowledged:
+        if writer_left(&b.w) < repair.frame.bytes + REPAIR_ACK_BYTES:
+            if ack_due:
+                return poll_unprotected(c, out, b, ack_due, now_ns)
+        else:
+            b.w.end -= repair.frame.bytes
+            add_ack(c, b, now_ns)
+            b.w.end += repair.frame.bytes
+    write_bytes(&b.w, repair.frame.data, repair.frame.bytes)
+    b.eliciting = True
+    b.anything = True
+    c.stats.fec_repairs_sent += 1
+    c.stats.fec_repair_bytes += repair.frame.bytes
+    repair_out_pop(c.repair_out)
+    #= 5.7: A lost REPAIR is not retransmitted.
+    length = seal(c, out, b, 0, now_ns)
+    if length == 0:
+        conn_fail(c, AEAD_LIMIT, b"the key may seal no more packets", now_ns)
+    return length
+
+
 cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns) noexcept nogil:
     """Write the next datagram to *out*; return its size, 0 when nothing may leave now.
 
     When pacing holds something back, `send_at_ns` says until when.
     """
     cdef Build b
-    cdef uint32_t full, length
-    cdef bint ack_due, content, allowed, probing, bare
+    cdef uint32_t full, length, head = 0
+    cdef bint ack_due, content, allowed, probing, bare, copies_due = False, source = False, repair = False
     if capacity < c.datagram_bytes:
         return 0
     if c.state == CLOSING:
         return build_close(c, out, now_ns) if c.owes & OWES_CLOSE else 0
     if not conn_may_send(c):
         return 0
+    if c.messages_out.expiry_ns and c.messages_out.expiry_ns <= now_ns:
+        conn_expire_messages(c, now_ns)
+    if c.copies != NULL:
+        copies_refresh(c.copies, &c.recovery)
+        copies_due = copies_are_due(c.copies, &c.messages_out, &c.recovery, now_ns)
+        c.copies.blocked = copies_due
     ack_due = c.ack_now or (c.ack_at_ns and c.ack_at_ns <= now_ns)
-    content = has_content(c)
+    content = has_content(c) or copies_due
     probing = c.recovery.probes_owed > 0
     bare = c.recovery.probes_owed > FULL_PROBES
     c.send_at_ns = 0
+    if c.repair_out != NULL:
+        repair = protection_poll(c, not content, now_ns)
     #= 7: An endpoint MUST NOT have more bytes in flight than its congestion controller allows, probes excepted.
-    allowed = probing or (content and c.recovery.in_flight + c.datagram_bytes <= c.recovery.controller.window)
+    allowed = probing or ((content or repair) and c.recovery.in_flight + c.datagram_bytes <= c.recovery.controller.window)
     if allowed and not probing and not pacer_allows(&c.recovery.pacer, now_ns):
         c.send_at_ns = pacer_next_ns(&c.recovery.pacer, c.datagram_bytes)
         allowed = False
@@ -403,7 +399,19 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
     memset(&b, 0, sizeof(Build))
     full = c.datagram_bytes - HEADER_BYTES - TAG_BYTES
     writer_init(&b.w, out + HEADER_BYTES, full)
-    if ack_due or c.unacknowledged:
+    if allowed and not probing and (repair or protection_is_on(c)):
+        if repair:
+            return poll_repair(c, out, &b, ack_due, now_ns)
+        if content and protection_wants(c, &head, now_ns):
+            if ack_due or c.owes & (OWES_DONE | OWES_PING) or c.controls.first != NULL:
+                # What a source may not hold goes ahead.
+                length = poll_unprotected(c, out, &b, ack_due, now_ns)
+                if length or c.state >= CLOSING:
+                    return length
+            source = True
+            full -= head
+            writer_init(&b.w, out + HEADER_BYTES, full)
+    if (ack_due or c.unacknowledged) and not source:
         add_ack(c, &b, now_ns)
     if allowed and not bare:
         add_owed(c, &b)
@@ -413,13 +421,26 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
             add_datagrams(c, &b, full)
         c.messages_turn = not c.messages_turn
         if c.messages_turn:
-            add_messages(c, &b, full)
+            add_messages(c, &b, full, now_ns)
+            if copies_due:
+                add_copies(c, &b, now_ns)
             add_streams(c, &b)
         else:
+            if copies_due:
+                add_copies(c, &b, now_ns)
             add_streams(c, &b)
-            add_messages(c, &b, full)
+            add_messages(c, &b, full, now_ns)
+        if copies_due:
+            copies_pass(c.copies, now_ns)
+        elif c.copies != NULL and b.has_messages and not b.has_stream:
+            add_copies(c, &b, now_ns)
+            copies_pass(c.copies, now_ns)
+        if c.copies != NULL and b.has_messages and c.recovery.in_flight > c.recovery.controller.window // 2:
+            # Acknowledgements that were lost, or wait: ask for one before the window closes.
+            c.owes |= OWES_PING
     if allowed:
-        if (c.owes & OWES_PING or (probing and not b.eliciting)) and writer_left(&b.w):
+        # A probe says that it is one: a packet of messages alone may be acknowledged late (section 5.1).
+        if (c.owes & OWES_PING or probing) and writer_left(&b.w):
             write_u8(&b.w, FRAME_PING)
             b.eliciting = True
             b.anything = True
@@ -429,11 +450,17 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
             c.recovery.probes_sent += 1
     if not b.anything:
         return 0
+    if source:
+        source = repair_out_add(c.repair_out, c.recovery.next, out + HEADER_BYTES, <uint32_t> (b.w.at - (out + HEADER_BYTES)))
+        if source:
+            c.stats.fec_packets_protected += 1
+        else:
+            protection_close(c, now_ns)
     if (not b.eliciting and c.recovery.eliciting_in_flight == 0 and writer_left(&b.w)
             and c.recovery.next - c.recovery.first >= ACK_ONLY_PACKETS):
         write_u8(&b.w, FRAME_PING)
         b.eliciting = True
-    length = seal(c, out, &b, 0, now_ns)
+    length = seal(c, out, &b, FLAG_FEC if source else 0, now_ns)
     if length == 0:
         conn_fail(c, AEAD_LIMIT, b"the key may seal no more packets", now_ns)
     return length

@@ -8,6 +8,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cython_ext.core.controller cimport AckEvent, Controller
 from cython_ext.core.delivery cimport Delivery, Snapshot
+from cython_ext.core.ecn cimport Ecn
+from cython_ext.core.loss_meter cimport LossMeter
 from cython_ext.core.pacer cimport Pacer
 from cython_ext.core.ranges cimport RangeSet
 from cython_ext.core.rtt cimport Rtt
@@ -17,6 +19,7 @@ cdef enum:
     SENT_IN_FLIGHT = 1
     SENT_ACKED = 2
     SENT_LOST = 3           # kept for a while, to recognise a spurious loss
+    SENT_RECOVERED = 4      # lost, and what it carried was rebuilt by the peer; kept likewise
 
 cdef enum:
     FULL_PROBES = 2         # of one expiry carry data; the others are PINGs
@@ -24,6 +27,7 @@ cdef enum:
 cdef enum:
     PACKET_ELICITING = 1
     PACKET_SKIPPED = 2      # skipped on purpose: acknowledging it is a violation
+    PACKET_ECT = 4          # left with ECT(0)
 
 
 cdef struct SentFrame:
@@ -52,6 +56,7 @@ cdef struct Recovery:
     uint64_t first
     uint64_t next
     uint64_t first_in_flight    # nothing below is in flight; a place to start looking
+    RangeSet recovered          # numbers reported as rebuilt, from `first` on, likewise
     RangeSet acked              # numbers acknowledged, from `first` on: an ACK repeats most of what the last one said
     SentFrame* frames
     uint64_t frame_capacity     # power of two
@@ -64,6 +69,8 @@ cdef struct Recovery:
     Delivery delivery
     Controller controller
     Pacer pacer
+    Ecn ecn
+    LossMeter losses
     # loss detection
     uint64_t largest_acked      # by ACK frames only
     bint acked_any
@@ -82,10 +89,12 @@ cdef struct Recovery:
     int64_t probe_cap_ns        # docs/protocol.md section 7: idle time-out / 64
     # what the present ACK did; reset per ACK
     AckEvent event
+    uint64_t event_ect_packets  # newly acknowledged, of those that left with ECT(0)
     # counters
     uint64_t packets_lost
     uint64_t bytes_lost
     uint64_t packets_spurious
+    uint64_t packets_recovered  # lost, and rebuilt by the peer
     uint64_t probes_sent
     uint64_t packets_acked
     uint64_t persistent_events
@@ -100,7 +109,10 @@ cdef bint recovery_skip(Recovery* r, bint on_purpose) noexcept nogil
 cdef bint recovery_skip_due(const Recovery* r) noexcept nogil
 cdef void recovery_ack_begin(Recovery* r, int64_t now_ns) noexcept nogil
 cdef bint recovery_ack_range(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil
+cdef bint recovery_recovered_range(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil
 cdef void recovery_ack_largest(Recovery* r, uint64_t largest, int64_t ack_delay_ns, int64_t now_ns) noexcept nogil
+cdef void recovery_ack_counts(Recovery* r, bint is_newest, const uint64_t* counts) noexcept nogil
+cdef bint recovery_set_controller(Recovery* r, uint8_t controller, int64_t now_ns) noexcept nogil
 cdef void recovery_ack_end(Recovery* r, bint from_frame, int64_t now_ns) noexcept nogil
 cdef void recovery_on_loss_timer(Recovery* r, int64_t now_ns) noexcept nogil
 cdef void recovery_on_probe_timer(Recovery* r, int64_t now_ns) noexcept nogil

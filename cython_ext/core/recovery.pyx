@@ -9,9 +9,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from cython_ext.core.controller cimport controller_clear, controller_init
+from cython_ext.core.controller cimport controller_clear, controller_init, controller_switch
 from cython_ext.core.delivery cimport delivery_finish, delivery_on_acked, delivery_on_sent
-from cython_ext.core.pacer cimport pacer_init, pacer_set_rate, pacer_spend
+from cython_ext.core.ecn cimport ecn_on_counts, ecn_on_no_counts, ecn_on_probe_timeout
+from cython_ext.core.loss_meter cimport meter_on_acked, meter_on_lost, meter_on_spurious
+from cython_ext.core.pacer cimport pacer_init, pacer_limit_burst, pacer_set_rate, pacer_spend
 from cython_ext.core.ranges cimport ranges_add, ranges_clear, ranges_find, ranges_remove_below
 from cython_ext.core.rtt cimport rtt_init, rtt_probe_timeout_ns, rtt_update
 
@@ -27,8 +29,13 @@ cdef enum:
     # bursts are outlasted by trying often; all probes but two are PINGs, so that trying costs little.
     STEADY_EXPIRIES = 10
     MAX_PROBES = 8
+    # What may leave at once where a policer counts.
+    SMALL_BURST_PACKETS = 3
     FIRST_PACKETS = 16
     FIRST_FRAMES = 32
+
+
+ctypedef bint (*Mark)(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil
 
 
 cdef inline SentPacket* packet(const Recovery* r, uint64_t number) noexcept nogil:
@@ -56,6 +63,7 @@ cdef void recovery_clear(Recovery* r) noexcept nogil:
     free(r.packets)
     free(r.frames)
     ranges_clear(&r.acked)
+    ranges_clear(&r.recovered)
     r.packets = NULL
     r.frames = NULL
     r.packet_capacity = r.frame_capacity = 0
@@ -112,10 +120,10 @@ cdef void recovery_on_sent(Recovery* r, uint32_t datagram_bytes, uint32_t frame_
     p.frame_count = frame_count
     p.sent_ns = now_ns
     p.bytes = 0
-    p.flags = 0
+    p.flags = PACKET_ECT if r.ecn.sends else 0
     p.state = SENT_IN_FLIGHT
     if eliciting:
-        p.flags = PACKET_ELICITING
+        p.flags |= PACKET_ELICITING
         p.bytes = datagram_bytes
         r.controller.algorithm.on_sent(&r.controller, now_ns, datagram_bytes, r.in_flight, app_limited)
         delivery_on_sent(&r.delivery, &p.snapshot, now_ns, r.in_flight, datagram_bytes)
@@ -156,7 +164,7 @@ cdef void advance(Recovery* r, int64_t now_ns) noexcept nogil:
         p = packet(r, r.first)
         if p.state == SENT_IN_FLIGHT:
             break
-        if p.state == SENT_LOST and now_ns - p.sent_ns < keep_ns:
+        if p.state >= SENT_LOST and now_ns - p.sent_ns < keep_ns:
             break
         # A skipped number is remembered until the peer cannot plausibly acknowledge it any more.
         if p.state == SENT_NOTHING and p.flags & PACKET_SKIPPED and r.first > r.largest_acked:
@@ -165,6 +173,8 @@ cdef void advance(Recovery* r, int64_t now_ns) noexcept nogil:
         r.first += 1
     if r.acked.count and r.acked.items[0].low < r.first:
         ranges_remove_below(&r.acked, r.first)
+    if r.recovered.count:
+        ranges_remove_below(&r.recovered, r.first)
 
 
 cdef void for_frames(Recovery* r, const SentPacket* p, bint acked) noexcept nogil:
@@ -175,6 +185,7 @@ cdef void for_frames(Recovery* r, const SentPacket* p, bint acked) noexcept nogi
 
 cdef void recovery_ack_begin(Recovery* r, int64_t now_ns) noexcept nogil:
     memset(&r.event, 0, sizeof(AckEvent))
+    r.event_ect_packets = 0
     r.event.now_ns = now_ns
     r.event.prior_in_flight = r.in_flight
 
@@ -182,6 +193,7 @@ cdef void recovery_ack_begin(Recovery* r, int64_t now_ns) noexcept nogil:
 cdef void on_spurious(Recovery* r, uint64_t number, int64_t now_ns) noexcept nogil:
     cdef uint64_t distance = r.largest_acked - number + 1 if r.largest_acked > number else 1
     r.packets_spurious += 1
+    meter_on_spurious(&r.losses)
     r.reorder_seen_at = r.next
     if distance > MAX_PACKET_THRESHOLD:
         distance = MAX_PACKET_THRESHOLD
@@ -192,10 +204,39 @@ cdef void on_spurious(Recovery* r, uint64_t number, int64_t now_ns) noexcept nog
     r.controller.algorithm.on_spurious(&r.controller, now_ns)
 
 
+cdef bint follows_a_loss(const Recovery* r, uint64_t number) noexcept nogil:
+    """Tell whether the packet sent before *number* was lost as well."""
+    cdef const SentPacket* p
+    while number > r.first:
+        number -= 1
+        p = packet(r, number)
+        if p.state != SENT_NOTHING:
+            return p.state >= SENT_LOST
+    return False
+
+
+cdef void note_lost(Recovery* r, const SentPacket* p) noexcept nogil:
+    """Count an ack-eliciting packet that was in flight as lost."""
+    r.in_flight -= p.bytes
+    r.eliciting_in_flight -= 1
+    r.packets_lost += 1
+    r.bytes_lost += p.bytes
+    r.delivery.lost += p.bytes
+    r.event.lost_bytes += p.bytes
+    r.event.lost_packets += 1
+    r.event.newest_lost_bytes = p.bytes
+    r.event.newest_lost_in_flight = p.snapshot.in_flight
+    r.event.newest_lost_since = r.delivery.lost - p.snapshot.lost
+    r.event.newest_lost_app_limited = p.snapshot.app_limited
+    if p.sent_ns > r.event.largest_sent_ns:
+        r.event.largest_sent_ns = p.sent_ns
+
+
 cdef bint mark_acked(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil:
     """Mark [low, high), none of which was acknowledged before; False at a number skipped on purpose."""
-    cdef uint64_t n
+    cdef uint64_t n, arrived = 0
     cdef SentPacket* p
+    cdef bint rebuilt
     for n in range(low, high):
         p = packet(r, n)
         if p.state == SENT_ACKED:
@@ -204,19 +245,53 @@ cdef bint mark_acked(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) n
             if p.flags & PACKET_SKIPPED:
                 return False
             continue
-        if p.state == SENT_LOST:
+        rebuilt = p.state == SENT_RECOVERED
+        if p.state >= SENT_LOST:
             on_spurious(r, n, now_ns)
-        elif p.flags & PACKET_ELICITING:
-            r.in_flight -= p.bytes
-            r.eliciting_in_flight -= 1
+        else:
+            arrived += 1
+            if p.flags & PACKET_ELICITING:
+                r.in_flight -= p.bytes
+                r.eliciting_in_flight -= 1
         p.state = SENT_ACKED
         r.packets_acked += 1
+        if p.flags & PACKET_ECT:
+            r.ecn.acked += 1
+            r.event_ect_packets += 1
+            r.event.ecn_acked_bytes += p.bytes
         if p.bytes:
             r.event.acked_bytes += p.bytes
             delivery_on_acked(&r.delivery, &r.event.sample, &p.snapshot, p.sent_ns, p.bytes, now_ns)
             if p.sent_ns > r.event.largest_sent_ns:
                 r.event.largest_sent_ns = p.sent_ns
+        if not rebuilt:
+            for_frames(r, p, True)
+    meter_on_acked(&r.losses, arrived)
+    return True
+
+
+cdef bint mark_recovered(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil:
+    """Mark [low, high): lost for the controller, and delivered for those whose frames they carried."""
+    cdef uint64_t n, lost = 0, runs = 0
+    cdef SentPacket* p
+    for n in range(low, high):
+        p = packet(r, n)
+        if p.state == SENT_NOTHING and p.flags & PACKET_SKIPPED:
+            return False
+        if p.state != SENT_IN_FLIGHT and p.state != SENT_LOST:
+            continue
+        if p.state == SENT_IN_FLIGHT:
+            lost += 1
+            if not follows_a_loss(r, n):
+                runs += 1
+                r.event.lost_runs += 1
+            if p.flags & PACKET_ELICITING:
+                note_lost(r, p)
+        p.state = SENT_RECOVERED
+        r.packets_recovered += 1
         for_frames(r, p, True)
+    if lost:
+        meter_on_lost(&r.losses, lost, runs)
     return True
 
 
@@ -225,32 +300,44 @@ cdef bint recovery_ack_range(Recovery* r, uint64_t low, uint64_t high, int64_t n
 
     Costs what is new in the range, and a search: not what earlier ACKs said already.
     """
-    cdef unsigned int at
-    cdef uint64_t stop
-    cdef uint64_t end = high + 1
     #= 5.2: An endpoint MUST close with PROTOCOL_VIOLATION when it receives an acknowledgement, in a frame or in the header, of a packet number that it has not sent or has skipped on purpose.
     if high >= r.next:
         return False
+    return mark_new(r, &r.acked, mark_acked, low, high + 1, now_ns)
+
+
+cdef bint recovery_recovered_range(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil:
+    """Mark [low, high] as lost and rebuilt; False as for recovery_ack_range, which comes first for all of an ACK."""
+    #= 5.2: This holds for recovered ranges too.
+    if high >= r.next:
+        return False
+    return mark_new(r, &r.recovered, mark_recovered, low, high + 1, now_ns)
+
+
+cdef bint mark_new(Recovery* r, RangeSet* known, Mark mark, uint64_t low, uint64_t end, int64_t now_ns) noexcept nogil:
+    """Mark what of [low, end) is not in *known*, and enter it there."""
+    cdef unsigned int at
+    cdef uint64_t stop, next
     if low < r.first:
         low = r.first
     if low >= end:
         return True
-    high = low
-    at = ranges_find(&r.acked, low)
-    while high < end:
+    next = low
+    at = ranges_find(known, low)
+    while next < end:
         stop = end
-        if at < r.acked.count:
-            if r.acked.items[at].low <= high:
-                high = r.acked.items[at].high
+        if at < known.count:
+            if known.items[at].low <= next:
+                next = known.items[at].high
                 at += 1
                 continue
-            if r.acked.items[at].low < stop:
-                stop = r.acked.items[at].low
-        if not mark_acked(r, high, stop, now_ns):
+            if known.items[at].low < stop:
+                stop = known.items[at].low
+        if not mark(r, next, stop, now_ns):
             return False
-        high = stop
+        next = stop
     # Without memory the numbers are only looked at again.
-    ranges_add(&r.acked, low, end)
+    ranges_add(known, low, end)
     return True
 
 
@@ -269,12 +356,43 @@ cdef void recovery_ack_largest(Recovery* r, uint64_t largest, int64_t ack_delay_
         r.largest_acked = largest
 
 
+cdef void recovery_ack_counts(Recovery* r, bint is_newest, const uint64_t* counts) noexcept nogil:
+    """Take the ECN counts of an ACK frame, NULL for none; *is_newest* tells whether it raised `largest`.
+
+    Called after its ranges. An older ACK that comes late says nothing: its counts are smaller, rightly.
+    """
+    cdef uint64_t more
+    if not is_newest:
+        return
+    if counts == NULL:
+        ecn_on_no_counts(&r.ecn)
+        return
+    more = ecn_on_counts(&r.ecn, counts)
+    if more == 0:
+        return
+    # The counts are in packets, a controller's in bytes: what was marked is as large as what was acknowledged.
+    if r.event_ect_packets and more <= r.event_ect_packets:
+        r.event.marked_bytes = r.event.ecn_acked_bytes * more // r.event_ect_packets
+    else:
+        r.event.marked_bytes = more * r.controller.datagram_bytes
+    if r.event.ecn_acked_bytes < r.event.marked_bytes:
+        r.event.ecn_acked_bytes = r.event.marked_bytes
+
+
+cdef bint recovery_set_controller(Recovery* r, uint8_t controller, int64_t now_ns) noexcept nogil:
+    """Go on with another controller, from the present window and round trip; False without memory."""
+    if not controller_switch(&r.controller, controller, now_ns, r.rtt.smoothed_ns, r.next):
+        return False
+    pacer_set_rate(&r.pacer, r.controller.pacing_rate, r.controller.datagram_bytes, now_ns)
+    return True
+
+
 cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
     cdef int64_t base = r.rtt.smoothed_ns if r.rtt.smoothed_ns > r.rtt.latest_ns else r.rtt.latest_ns
     cdef int64_t delay = base + base * r.time_threshold_8th // 8, lost_before
     # When the first packet of the present run of losses left, 0 between runs; and the longest run.
     cdef int64_t run_from = 0, longest = 0
-    cdef uint64_t n, end
+    cdef uint64_t n, end, lost = 0, runs = 0
     cdef SentPacket* p
     r.loss_ns = 0
     if not r.acked_any:
@@ -298,24 +416,22 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
             continue
         if p.sent_ns <= lost_before or r.largest_acked - n >= r.packet_threshold:
             p.state = SENT_LOST
+            lost += 1
+            runs += not follows_a_loss(r, n)
             if p.flags & PACKET_ELICITING:
-                r.in_flight -= p.bytes
-                r.eliciting_in_flight -= 1
-                r.packets_lost += 1
-                r.bytes_lost += p.bytes
-                r.delivery.lost += p.bytes
-                r.event.lost_bytes += p.bytes
+                note_lost(r, p)
                 if run_from == 0:
                     run_from = p.sent_ns
+                    r.event.lost_runs += 1
                 if p.sent_ns - run_from > longest:
                     longest = p.sent_ns - run_from
-                if p.sent_ns > r.event.largest_sent_ns:
-                    r.event.largest_sent_ns = p.sent_ns
             for_frames(r, p, False)
         else:
             # Sent in order, so the first one that is not late is the next to become late.
             r.loss_ns = p.sent_ns + delay
             break
+    if lost:
+        meter_on_lost(&r.losses, lost, runs)
     # Persistent congestion (RFC 9002 7.6): everything sent over more than three probe timeouts was lost.
     # The ACK that shows it acknowledges something later, so what is acknowledged now does not count.
     if longest and r.rtt.sampled and longest > 3 * rtt_probe_timeout_ns(&r.rtt, r.max_ack_delay_ns):
@@ -334,6 +450,8 @@ cdef void finish(Recovery* r, int64_t now_ns) noexcept nogil:
         # Below a millisecond of round trip the window paces well enough, and timers do not.
         pacer_set_rate(&r.pacer, 0 if r.rtt.sampled and r.rtt.smoothed_ns < 1_000_000 else r.controller.pacing_rate,
                        r.controller.datagram_bytes, now_ns)
+        if r.controller.small_bursts:
+            pacer_limit_burst(&r.pacer, SMALL_BURST_PACKETS * r.controller.datagram_bytes)
     advance(r, now_ns)
 
 
@@ -359,6 +477,7 @@ cdef void recovery_on_probe_timer(Recovery* r, int64_t now_ns) noexcept nogil:
     cdef unsigned int queued = 0
     cdef SentPacket* p
     r.probe_count += 1
+    ecn_on_probe_timeout(&r.ecn, r.probe_count)
     r.probes_owed = 1 << (r.probe_count - 1) if r.probe_count < 4 else MAX_PROBES
     for n in range(r.first, r.next):
         p = packet(r, n)

@@ -1,28 +1,12 @@
-"""Lists of connections, and the heap that knows whose timer is next.
+"""The heap that knows whose timer is next.
 
 A binary heap in which each connection knows its place, so that changing a deadline is O(log n) without a
 search. It borrows connections and owns only its arrays.
 """
 
 from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport realloc
 
-from cython_ext.core.conn cimport Conn
-
-
-cdef bint list_push(ConnList* items, Conn* c) noexcept nogil:
-    cdef uint32_t capacity
-    cdef Conn** grown
-    if items.count == items.capacity:
-        capacity = items.capacity * 2 if items.capacity else 16
-        grown = <Conn**> realloc(items.items, capacity * sizeof(Conn*))
-        if grown == NULL:
-            return False
-        items.items = grown
-        items.capacity = capacity
-    items.items[items.count] = c
-    items.count += 1
-    return True
+from cython_ext.core.conn cimport Conn, ConnList, list_push
 
 
 cdef inline void heap_put(ConnList* heap, uint32_t at, Conn* c) noexcept nogil:

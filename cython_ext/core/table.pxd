@@ -2,8 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from cython_ext.core.conn cimport Conn
-from cython_ext.core.schedule cimport ConnList
+from cython_ext.core.conn cimport Conn, ConnList
 
 
 cdef class ConnectionTable:

@@ -10,8 +10,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp
 
 from cython_ext.abi.endian cimport load64
+from cython_ext.core.conn cimport conn_touch, list_push
 from cython_ext.core.connection cimport conn_next_timer, conn_release
-from cython_ext.core.schedule cimport heap_remove, heap_set, list_push
+from cython_ext.core.schedule cimport heap_remove, heap_set
 from cython_ext.core.state cimport CLOSED
 
 cdef enum:
@@ -29,6 +30,7 @@ cdef class ConnectionTable:
             c = self.buckets[n]
             while c != NULL:
                 following = c.hash_next
+                c.touched = NULL
                 conn_release(c)
                 c = following
         free(self.buckets)
@@ -70,6 +72,7 @@ cdef class ConnectionTable:
         c.hash_next = self.buckets[at]
         self.buckets[at] = c
         self.conn_count += 1
+        c.touched = &self.touched
         return True
 
     cdef void remove(self, Conn* c) noexcept nogil:
@@ -80,8 +83,7 @@ cdef class ConnectionTable:
         self.conn_count -= 1
 
     cdef void touch(self, Conn* c) noexcept nogil:
-        if not c.is_touched and list_push(&self.touched, c):
-            c.is_touched = True
+        conn_touch(c)
 
     cdef Conn* next_touched(self) noexcept nogil:
         """Return the next connection that may have something to send; NULL when there is none."""
@@ -110,5 +112,6 @@ cdef class ConnectionTable:
                     self.touched.count = self.touched.count - 1
                     break
             c.is_touched = False
+        c.touched = NULL
         self.remove(c)
         conn_release(c)

@@ -1,4 +1,5 @@
-"""The primitives of the handshake, through ``cryptography`` (docs/protocol.md section 3).
+"""The primitives of the handshake, through ``cryptography`` and ``hmac`` (docs/protocol.md section
+3).
 
 With the GIL and once per connection; the packet path is `aead` and `keys`. Randomness is an
 argument.
@@ -10,8 +11,6 @@ import hmac
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 AES_256_GCM = 1
 CHACHA20_POLY1305 = 2
@@ -23,14 +22,19 @@ EMPTY_HASH = hashlib.sha256(b"").digest()
 
 def extract(salt: bytes, key_material: bytes) -> bytes:
     """Return HKDF-Extract with SHA-256 (RFC 5869): 32 bytes."""
-    return HKDF.extract(SHA256(), salt, key_material)
+    return hmac.digest(salt, key_material, "sha256")
 
 
 def expand_label(secret: bytes, label: str, context: bytes, length: int) -> bytes:
     """Return Label(secret, label, context, length) of section 3.1."""
     name = b"quantum2 " + label.encode()
     info = length.to_bytes(2, "big") + bytes([len(name)]) + name + bytes([len(context)]) + context
-    return HKDFExpand(SHA256(), length, info).derive(secret)
+    # HKDF-Expand; nearly always one block.
+    block = out = hmac.digest(secret, info + b"\x01", "sha256")
+    while len(out) < length:
+        block = hmac.digest(secret, block + info + bytes([len(out) // 32 + 1]), "sha256")
+        out += block
+    return out[:length]
 
 
 def derive(secret: bytes, label: str, transcript_hash: bytes) -> bytes:
@@ -48,31 +52,39 @@ def equal(a: bytes, b: bytes) -> bool:
     return hmac.compare_digest(a, b)
 
 
-def x25519_public(private: bytes) -> bytes:
-    """Return the X25519 public key of 32 private bytes."""
-    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+class KeyShare:
+    """An X25519 key pair, of 32 private bytes; made once per handshake, since making it costs as
+    much as using it."""
+
+    def __init__(self, private: bytes) -> None:
+        self._key = X25519PrivateKey.from_private_bytes(private)
+        self.public = self._key.public_key().public_bytes_raw()
+
+    def shared(self, public: bytes) -> bytes | None:
+        """Return the secret shared with the owner of *public*, None when it would be all zero."""
+        # The library refuses low-order points: ValueError.
+        # = 3.2: An endpoint MUST drop a hello whose X25519 key leads to a shared secret of all zero.
+        try:
+            return self._key.exchange(X25519PublicKey.from_public_bytes(public))
+        except ValueError:
+            return None
 
 
-def x25519_shared(private: bytes, public: bytes) -> bytes | None:
-    """Return the shared secret, None when it would be all zero."""
-    # The library refuses low-order points: ValueError.
-    # = 3.2: An endpoint MUST drop a hello whose X25519 key leads to a shared secret of all zero.
-    try:
-        return X25519PrivateKey.from_private_bytes(private).exchange(
-            X25519PublicKey.from_public_bytes(public)
-        )
-    except ValueError:
-        return None
+class Signer:
+    """An Ed25519 key pair, of a 32-byte seed; made once per server."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public = self._key.public_key().public_bytes_raw()
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature of *message*."""
+        return self._key.sign(message)
 
 
 def ed25519_public(seed: bytes) -> bytes:
     """Return the Ed25519 public key of a 32-byte seed."""
-    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
-
-
-def sign(seed: bytes, message: bytes) -> bytes:
-    """Return the 64-byte Ed25519 signature of *message*."""
-    return Ed25519PrivateKey.from_private_bytes(seed).sign(message)
+    return Signer(seed).public
 
 
 def verify(public: bytes, signature: bytes, message: bytes) -> bool:

@@ -22,4 +22,4 @@ cdef class Pump:
     cdef void receive(self, int64_t now_ns) noexcept nogil
     cdef void send(self, int64_t now_ns) noexcept nogil
     cdef bint post_outbox(self) noexcept nogil
-    cdef void arm(self) noexcept nogil
+    cdef void arm(self, int64_t now_ns) noexcept nogil

@@ -23,6 +23,7 @@ cdef enum:
     SENDS_PER_TURN = 1024
     HANDSHAKE_BYTES = 2048
     RETRY_AFTER_NS = 1_000_000
+    ECT_0 = 2
 
 
 cdef class Pump:
@@ -62,15 +63,11 @@ cdef class Pump:
         """
         cdef int64_t now_ns = monotonic_ns()
         cdef bint receiving = readable
-        cdef uint64_t expirations
         if self.timer_fd < 0:
             return False
         self.turns += 1
         self.wants_turn = False
         with nogil:
-            if self.armed_ns and self.armed_ns <= now_ns:
-                read(self.timer_fd, &expirations, sizeof(expirations))
-                self.armed_ns = 0
             if receiving:
                 self.receive(now_ns)
         if self.endpoint.backlog.count:
@@ -78,7 +75,7 @@ cdef class Pump:
         with nogil:
             self.endpoint.handle_timers(now_ns)
             self.send(now_ns)
-            self.arm()
+            self.arm(now_ns)
         if self.failure:
             raise OSError(self.failure, os.strerror(self.failure))
         return self.endpoint.ready.count > 0
@@ -139,7 +136,7 @@ cdef class Pump:
                         break
                     continue
                 length = conn_poll(c, room, c.datagram_bytes, now_ns)
-                self.outbound.commit(length, 0)
+                self.outbound.commit(length, ECT_0 if c.recovery.ecn.sends else 0)
                 if length == 0:
                     self.endpoint.settle(c)
                     c = self.endpoint.next_touched()
@@ -159,17 +156,29 @@ cdef class Pump:
                 # ENOBUFS: the socket stays writable, so only time helps.
                 self.retry_ns = now_ns + RETRY_AFTER_NS
 
-    cdef void arm(self) noexcept nogil:
+    cdef void arm(self, int64_t now_ns) noexcept nogil:
+        """Set the timer when something is due earlier than it fires.
+
+        Deadlines move on with every packet, so setting it each time would cost a system call per packet; a
+        timer that fires early costs one turn, and is then set to what is due.
+        """
         cdef itimerspec when
+        cdef uint64_t expirations
         cdef int64_t due = self.endpoint.next_timer()
         if self.retry_ns and (due == 0 or self.retry_ns < due):
             due = self.retry_ns
-        if due == self.armed_ns:
+        if self.armed_ns <= now_ns:
+            if due == 0:
+                if self.armed_ns:
+                    # It fired, and nothing else would make it unreadable again.
+                    read(self.timer_fd, &expirations, sizeof(expirations))
+                    self.armed_ns = 0
+                return
+        elif due == 0 or due >= self.armed_ns:
             return
         memset(&when, 0, sizeof(itimerspec))
-        if due:
-            when.it_value.tv_sec = due // 1_000_000_000
-            when.it_value.tv_nsec = due % 1_000_000_000
+        when.it_value.tv_sec = due // 1_000_000_000
+        when.it_value.tv_nsec = due % 1_000_000_000
         timerfd_settime(self.timer_fd, TFD_TIMER_ABSTIME, &when, NULL)
         self.armed_ns = due
 

@@ -4,7 +4,8 @@ It imports nothing of this project, so that what it and the core agree on is the
 """
 
 from interop.reference.client import Client, ClientInputs, draw_client_inputs
-from interop.reference.connection import Config, Connection
+from interop.reference.config import Config
+from interop.reference.connection import Connection
 from interop.reference.endpoint import Endpoint
 from interop.reference.server import Server, ServerInputs, draw_server_inputs
 

@@ -1,6 +1,7 @@
 """When to acknowledge, and what (sections 5.1 and 5.2, the receiver's side)."""
 
-from interop.reference.frames import Ack
+from interop.reference.ecn import MarkCounter
+from interop.reference.frames import Ack, Range
 from interop.reference.ranges import Ranges
 
 ACK_RANGES_MAX = 64
@@ -8,11 +9,13 @@ EAGER_PACKETS = 256
 
 
 class Acknowledger:
-    """The protected packets that were received, and when an ACK frame for them is due."""
+    """The protected packets that were received or rebuilt, and when to send an ACK frame."""
 
     def __init__(self, max_ack_delay_us: int) -> None:
         self.max_ack_delay_us = max_ack_delay_us
         self.deadline_ns: int | None = None
+        self.recovered = Ranges()
+        self.marks = MarkCounter()
         self._received = Ranges()
         self._largest_arrival_ns = 0
         self._packets = 0
@@ -31,6 +34,9 @@ class Acknowledger:
             self._largest_arrival_ns = now_ns
         self._received.add(number, number)
         self._received.keep_newest(ACK_RANGES_MAX)
+        # = 5.7: A packet that arrives after it was rebuilt is opened, and reported as acknowledged
+        # = from then on;
+        self.recovered.remove(number, number)
         self._packets += 1
         if not ack_eliciting:
             return
@@ -42,6 +48,14 @@ class Acknowledger:
         elif self.deadline_ns is None:
             self.deadline_ns = now_ns + self.max_ack_delay_us * 1000
 
+    def handle_rebuilt(self, number: int, now_ns: int) -> None:
+        """Record a packet that did not arrive and was rebuilt."""
+        self.recovered.add(number, number)
+        self.recovered.keep_newest(ACK_RANGES_MAX)
+        # = 5.1: A packet that was rebuilt (5.7) is reported at once.
+        self._unacknowledged += 1
+        self.deadline_ns = now_ns
+
     def is_due(self, now_ns: int) -> bool:
         """Tell whether an ACK frame has to go now, even alone."""
         return self.deadline_ns is not None and now_ns >= self.deadline_ns
@@ -51,10 +65,16 @@ class Acknowledger:
         if not self._unacknowledged:
             return None
         # = 5.2: A sender of ACK reports at
-        newest = tuple(reversed(self._received.pairs))[:ACK_RANGES_MAX]
-        return Ack(newest, (now_ns - self._largest_arrival_ns) // 1000)
+        newest, recovered = newest_first(self._received), newest_first(self.recovered)
+        delay_us = (now_ns - self._largest_arrival_ns) // 1000
+        return Ack(newest, delay_us, self.marks.counts, recovered)
 
     def handle_sent(self) -> None:
         """Record that the frame went out."""
         self._unacknowledged = 0
         self.deadline_ns = None
+
+
+def newest_first(ranges: Ranges) -> tuple[Range, ...]:
+    """Return *ranges* in the order of an ACK frame."""
+    return tuple(reversed(ranges.pairs))

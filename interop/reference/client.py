@@ -12,7 +12,8 @@ from interop.reference.codec import (
     Kind,
     recover_number,
 )
-from interop.reference.connection import MAX_REPEAT_NS, REPEAT_NS, Config, Connection
+from interop.reference.config import Config
+from interop.reference.connection import MAX_REPEAT_NS, REPEAT_NS, Connection
 from interop.reference.errors import Code, Drop, DropError
 from interop.reference.events import Closed, HandshakeDone
 from interop.reference.frames import Done
@@ -123,7 +124,9 @@ class Client(Connection):
         # = 7: initial value and doubling, up to four times that, beginning anew with the client
         self._repeat_wait_ns = min(2 * self._repeat_wait_ns, MAX_REPEAT_NS)
 
-    def _handle_packet(self, header: Header, data: bytes, now_ns: int, source: object) -> None:
+    def _handle_packet(
+        self, header: Header, data: bytes, now_ns: int, source: object, mark: int
+    ) -> None:
         if header.version == VERSION_NEGOTIATION:
             self._handle_version_negotiation(header, data)
             return
@@ -137,9 +140,9 @@ class Client(Connection):
             raise DropError(Drop.UNKNOWN_ID)
         match kind:
             case Kind.SERVER_HELLO:
-                self._handle_server_hello(header, data, now_ns)
+                self._handle_server_hello(header, data, now_ns, mark)
             case Kind.PROTECTED:
-                self._handle_protected(header, data, now_ns)
+                self._handle_protected(header, data, now_ns, mark)
             case Kind.RETRY:
                 raise DropError(Drop.RETRY)
             case _:
@@ -160,7 +163,7 @@ class Client(Connection):
         offered = ", ".join(str(version) for version in self.negotiated_versions)
         return f"the handshake timed out; the server offers version {offered}"
 
-    def _handle_server_hello(self, header: Header, data: bytes, now_ns: int) -> None:
+    def _handle_server_hello(self, header: Header, data: bytes, now_ns: int, mark: int) -> None:
         # = 4.3: A client drops every SYN+ACK after the first valid one.
         if self.state is not State.HELLO_SENT:
             raise DropError(Drop.HELLO_REPEATED)
@@ -197,6 +200,7 @@ class Client(Connection):
             raise DropError(Drop.FINISHED)
         parameters = decode_parameters(sealed.parameters)
         self.replay.commit(number)
+        self._acknowledger.marks.count(mark)
         hash_to_sf = transcript.add(sealed.finished)
         c_ap, s_ap, self.exporter_secret = schedule.traffic_secrets(hash_to_sf)
         self.suite = suite

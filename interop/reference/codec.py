@@ -239,9 +239,11 @@ class ReplayWindow:
 
     def is_new(self, number: int) -> bool:
         """Tell whether *number* was not processed yet and is not below the window."""
-        if self.largest is None:
-            return True
-        return number > self.largest - self.SIZE and number not in self._seen
+        return not self.is_below(number) and number not in self._seen
+
+    def is_below(self, number: int) -> bool:
+        """Tell whether *number* is so old that the window does not say whether it was seen."""
+        return self.largest is not None and number <= self.largest - self.SIZE
 
     def commit(self, number: int) -> None:
         """Record *number*; call it only once the packet was opened."""

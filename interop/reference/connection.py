@@ -7,7 +7,6 @@ sent raises. `client` and `server` add the handshake.
 """
 
 from collections import Counter, deque
-from dataclasses import dataclass
 
 from interop.reference import crypto
 from interop.reference.acknowledging import Acknowledger
@@ -21,6 +20,8 @@ from interop.reference.codec import (
     kind_of,
     recover_number,
 )
+from interop.reference.config import Config
+from interop.reference.ecn import Mark, Marker
 from interop.reference.errors import Code, Drop, DropError, ViolationError
 from interop.reference.events import Closed, DatagramReceived, Event
 from interop.reference.frames import (
@@ -35,8 +36,10 @@ from interop.reference.frames import (
     MaxStreamData,
     MaxStreams,
     Message,
+    MessageExpired,
     MessagePart,
     Ping,
+    Repair,
     ResetStream,
     StopSending,
     Stream,
@@ -48,6 +51,7 @@ from interop.reference.hello import Parameters, sealed_overhead
 from interop.reference.messages import Messages
 from interop.reference.phases import KeyPhases
 from interop.reference.recovery import PROBES_WITH_DATA, Recovery, SentPacket
+from interop.reference.repair import Protector, Rebuilder, check_source
 from interop.reference.state import CONNECTION, MAY_SEND_PROTECTED, State, Trigger, advance
 from interop.reference.streams import Streams
 
@@ -55,34 +59,6 @@ NUMBER_END = 2**62
 CLOSING_PROBE_TIMEOUTS = 3
 REPEAT_NS = 300_000_000
 MAX_REPEAT_NS = 4 * REPEAT_NS
-
-
-DEFAULT_PARAMETERS = Parameters(
-    max_data=1 << 20,
-    max_stream_data=1 << 18,
-    max_streams_bidi=100,
-    max_streams_uni=100,
-    max_message_data=1 << 20,
-    max_message_bytes=1 << 16,
-    max_datagram_bytes=1452,
-    idle_timeout_ms=30_000,
-)
-
-
-@dataclass(frozen=True)
-class Config:
-    """What an endpoint may choose. Units are in the names."""
-
-    parameters: Parameters = DEFAULT_PARAMETERS
-    suites: tuple[int, ...] = (crypto.Suite.AES_256_GCM, crypto.Suite.CHACHA20_POLY1305)
-    max_datagram_bytes: int = 1200
-    window_packets: int = 32
-    handshake_timeout_ns: int = 10_000_000_000
-    keepalive_ns: int | None = None
-    update_after_packets: int = 2**20
-    skip_every_packets: int = 0
-    datagrams_queued_max: int = 1024
-    unfinished_max: int = 1024
 
 
 class Connection:
@@ -107,10 +83,14 @@ class Connection:
         self.exporter_secret: bytes | None = None
         self.phases: KeyPhases | None = None
         self._acknowledger = Acknowledger(config.parameters.max_ack_delay_us)
+        self.rebuilder = Rebuilder(config.parameters.repair_sources, self.replay, self.counters)
+        self.protector = Protector(*config.protect) if config.protect else None
+        self.marker = Marker(config.mark_ect0)
         # What is to be sent.
         self._handshake_datagrams: list[bytes] = []
         self._control: list[Frame] = []
         self._datagrams: deque[bytes] = deque()
+        self._parities: deque[Repair] = deque()
         # Life (section 6).
         self._handshake_deadline_ns: float | None = None
         self._idle_since_ns: float | None = None
@@ -122,15 +102,20 @@ class Connection:
 
     # --- the world
 
-    def handle_datagram(self, data: bytes, now_ns: int, source: object = None) -> None:
-        """Take one UDP payload that came from *source*; None when there is but one path."""
+    def handle_datagram(
+        self, data: bytes, now_ns: int, source: object = None, mark: int = Mark.NONE
+    ) -> None:
+        """Take one UDP payload that came from *source*; None when there is but one path.
+
+        *mark* is what the ECN bits of its IP header said.
+        """
         self.handle_timeout(now_ns)
         try:
             header = decode_header(data)
             # = 6.6: Packets of a connection that come from another address than its hello are
             if None not in (source, self.source) and source != self.source:
                 raise DropError(Drop.ADDRESS)
-            self._handle_packet(header, data, now_ns, source)
+            self._handle_packet(header, data, now_ns, source, mark)
         except DropError as dropped:
             self.counters[dropped.reason] += 1
 
@@ -177,6 +162,10 @@ class Connection:
         """Send a reliable message and return its id; ValueError when the peer takes less."""
         return self.messages.send(data)
 
+    def expire_message(self, message_id: int) -> None:
+        """Give up a message that was not acknowledged yet; the peer may have it already."""
+        self.messages.expire(message_id)
+
     def send_datagram(self, data: bytes) -> None:
         """Send an unreliable datagram; ValueError when it does not fit into one packet."""
         if len(Datagram(data).encode()) > self._room():
@@ -213,6 +202,11 @@ class Connection:
     def is_flushed(self) -> bool:
         """True when everything reliable was acknowledged."""
         return self.streams.is_flushed and not self.messages.outgoing
+
+    @property
+    def mark(self) -> Mark:
+        """The ECN bits with which to send what `poll_datagrams` returned last."""
+        return self.marker.mark
 
     # --- what comes out
 
@@ -259,7 +253,9 @@ class Connection:
 
     # --- receiving
 
-    def _handle_packet(self, header: Header, data: bytes, now_ns: int, source: object) -> None:
+    def _handle_packet(
+        self, header: Header, data: bytes, now_ns: int, source: object, mark: int
+    ) -> None:
         raise NotImplementedError
 
     def _handshake_failure(self) -> str:
@@ -273,10 +269,14 @@ class Connection:
             raise DropError(Drop.REPLAY)
         return number
 
-    def _handle_protected(self, header: Header, data: bytes, now_ns: int) -> None:
+    def _handle_protected(self, header: Header, data: bytes, now_ns: int, mark: int) -> None:
         if self.state is State.CLOSED or self.phases is None:
             raise DropError(Drop.STATE)
-        number = self._packet_number(header)
+        number = recover_number(header.sequence, self.replay.largest)
+        # = 5.7: A packet that arrives after it was rebuilt is opened,
+        came_late = number in self._acknowledger.recovered and not self.replay.is_below(number)
+        if not came_late:
+            number = self._packet_number(header)
         # = 4.6: A receiver MUST NOT act on any field of a protected packet before it was opened.
         associated, sealed = data[:HEADER_BYTES], data[HEADER_BYTES:]
         keep_until_ns = now_ns + 3 * self.recovery.probe_timeout()
@@ -288,6 +288,7 @@ class Connection:
                 )
             raise DropError(Drop.UNOPENED)
         self.replay.commit(number)
+        self._acknowledger.marks.count(mark)
         self._idle_since_ns, self._sent_since_opened = now_ns, False
         if self.state is State.DRAINING:
             return
@@ -295,17 +296,48 @@ class Connection:
             self._handle_while_closing(plaintext, now_ns)
             return
         try:
-            frames = decode_frames(plaintext)
-            eliciting = any(is_ack_eliciting(frame) for frame in frames)
+            # = 5.7: its frames are not processed again.
+            frames: list[Frame] = [] if came_late else decode_frames(plaintext)
+            # = 2.2: (a receiver that does not repair ignores it)
+            is_source = bool(header.flags & Flag.FEC) and self.rebuilder.sources_max > 0
+            if is_source:
+                check_source(frames)
+            eliciting = came_late or any(is_ack_eliciting(frame) for frame in frames)
             self._acknowledger.handle_packet(number, eliciting, now_ns)
             if header.flags & Flag.ACK:
                 self._handle_header_ack(header.ack)
-            for frame in frames:
-                self._handle_frame(frame, now_ns)
-                if self.state not in (State.FINISHED_SENT, State.ESTABLISHED):
-                    return
+            self._handle_frames(frames, number, now_ns)
+            if is_source and not came_late:
+                self.rebuilder.keep(number, plaintext)
+            self._rebuild(now_ns)
         except ViolationError as violation:
             self._violate(violation, now_ns)
+
+    def _handle_frames(self, frames: list[Frame], number: int, now_ns: int) -> None:
+        for frame in frames:
+            if isinstance(frame, Repair):
+                self.rebuilder.handle_repair(frame, number)
+            else:
+                self._handle_frame(frame, now_ns)
+            if self.state not in (State.FINISHED_SENT, State.ESTABLISHED):
+                return
+
+    def _rebuild(self, now_ns: int) -> None:
+        """Process every packet that can be rebuilt now; one may help to rebuild another."""
+        while self.state in (State.FINISHED_SENT, State.ESTABLISHED) and (
+            rebuilt := self.rebuilder.rebuild()
+        ):
+            for number, plaintext in rebuilt:
+                # = 5.7: A rebuilt packet counts as received in the replay window
+                self.replay.commit(number)
+                self.counters["packets_rebuilt"] += 1
+                frames = decode_frames(plaintext)
+                check_source(frames)
+                # = 5.7: and it is reported in recovered ranges instead of acknowledged ones.
+                self._acknowledger.handle_rebuilt(number, now_ns)
+                self._handle_frames(frames, number, now_ns)
+                # Its own zeros at the end, if any, do not matter to the shard.
+                self.rebuilder.keep(number, plaintext.rstrip(b"\0"))
 
     def _handle_while_closing(self, plaintext: bytes, now_ns: int) -> None:
         # = 6.3: An endpoint MUST NOT process any frame but CLOSE while it is CLOSING or DRAINING.
@@ -330,9 +362,7 @@ class Connection:
     def _handle_frame(self, frame: Frame, now_ns: int) -> None:
         match frame:
             case Ack():
-                acked, lost = self.recovery.handle_ack(frame.ranges, frame.delay_us, now_ns)
-                self._handle_acked(acked)
-                self._requeue(lost)
+                self._handle_ack(frame, now_ns)
             case Stream():
                 self.streams.handle_stream(frame)
             case ResetStream():
@@ -349,6 +379,8 @@ class Connection:
                 self.messages.handle_message(frame)
             case MessagePart():
                 self.messages.handle_part(frame)
+            case MessageExpired():
+                self.messages.handle_expired(frame)
             case MaxMessageData():
                 self.messages.handle_limit(frame)
             case Datagram():
@@ -372,10 +404,24 @@ class Connection:
             self.counters["datagrams_dropped"] += 1
         self._events.append(DatagramReceived(data))
 
+    def _handle_ack(self, frame: Ack, now_ns: int) -> None:
+        recovered = self.recovery.handle_recovered(frame.recovered, frame.ranges)
+        acked, lost = self.recovery.handle_ack(frame.ranges, frame.delay_us, now_ns)
+        marked = sum(packet.marked for packet in acked)
+        self.marker.handle_ack(frame.ranges[0][1], marked, frame.ecn)
+        self._handle_acked(acked)
+        # = 5.2: What a recovered packet carried has been delivered and is not sent again;
+        self._handle_delivered(recovered)
+        self._requeue(lost)
+
     def _handle_acked(self, packets: list[SentPacket]) -> None:
         assert self.phases is not None
         for packet in packets:
             self.phases.handle_acked(packet.phase)
+        self._handle_delivered(packets)
+
+    def _handle_delivered(self, packets: list[SentPacket]) -> None:
+        for packet in packets:
             for frame in packet.frames:
                 self.streams.handle_acked(frame)
                 self.messages.handle_acked(frame)
@@ -397,29 +443,49 @@ class Connection:
 
     def _next_frames(self, now_ns: int) -> list[Frame] | None:
         """Return the frames of the next packet, or None when nothing has to go now."""
-        frames: list[Frame] = []
         ack_due = self._acknowledger.is_due(now_ns)
         ack = self._acknowledger.frame(now_ns)
+        if ack is not None and ack_due and self._protects():
+            # A source contains no ACK, so this one goes alone.
+            self._acknowledger.handle_sent()
+            return [ack]
         room = self._room() - (len(ack.encode()) if ack else 0)
+        frames = self._choose_frames(room)
+        if not frames and not ack_due:
+            return None
+        if ack is not None and not (self.protector and self.protector.covers(frames)):
+            frames.insert(0, ack)
+            self._acknowledger.handle_sent()
+        return frames
+
+    def _choose_frames(self, room: int) -> list[Frame]:
+        """Return what to send besides an ACK: data, a parity, or a probe."""
+        frames: list[Frame] = []
         if self.recovery.probes_due > PROBES_WITH_DATA:
             frames = [Ping()]
         elif self.recovery.probes_due or self.recovery.may_send(self._room() + sealed_overhead()):
-            frames = self._take_frames(room)
+            if not self._parities:
+                frames = self._take_frames(room)
+            if not frames and self.protector is not None and not self._parities:
+                # = 5.7: A block is k source packets and up to m parity shards.
+                self._parities += self.protector.finish()
+            if not frames and self._parities and len(self._parities[0].encode()) <= room:
+                frames = [self._parities.popleft()]
             if not frames and self.recovery.probes_due:
                 frames = [Ping()]
         if frames and self.recovery.probes_due:
             self.recovery.probes_due -= 1
             # = 7: a number is skipped before each, so that it is acknowledged at once.
             self.recovery.skip_number()
-        if not frames and not ack_due:
-            return None
-        if ack is not None:
-            frames.insert(0, ack)
-            self._acknowledger.handle_sent()
         return frames
+
+    def _protects(self) -> bool:
+        return self.protector is not None and self.protector.sources > 0
 
     def _take_frames(self, room: int) -> list[Frame]:
         frames: list[Frame] = []
+        if self.protector is not None and self._protects():
+            room = min(room, self._room() - self.protector.overhead)
         self._control += self.streams.take_control() + self.messages.take_control()
         while self._control and len(self._control[0].encode()) <= room:
             room -= len(self._control[0].encode())
@@ -435,7 +501,7 @@ class Connection:
             room -= len(stream.encode())
         return frames
 
-    def _seal(self, frames: list[Frame], now_ns: int) -> bytes:
+    def _seal(self, frames: list[Frame], now_ns: int, more_flags: int = 0) -> bytes:
         """Return one protected packet and record it."""
         assert self.phases is not None
         self.phases.update_if_due()
@@ -443,17 +509,21 @@ class Connection:
         if skip and self.recovery.next_number % skip == skip - 1:
             self.recovery.skip_number()
         number = self.recovery.take_number()
-        flags, ack = self.phases.flag, 0
+        flags, ack = self.phases.flag | more_flags, 0
         if self._acknowledger.largest is not None:
             flags, ack = flags | Flag.ACK, self._acknowledger.largest + 1
         if any(isinstance(frame, Close) for frame in frames):
             flags |= Flag.FIN
+        if self.protector is not None and self.protector.covers(frames):
+            flags |= Flag.FEC
+            self._parities += self.protector.add(number, frames)
         plaintext = encode_frames(frames)
         header = Header(flags, self.peer_id, number, ack, len(plaintext) + 16).encode()
         datagram = header + self.phases.seal(number, header, plaintext)
         eliciting = any(is_ack_eliciting(frame) for frame in frames)
+        phase, marked = self.phases.phase, self.mark is not Mark.NONE
         self.recovery.handle_sent(
-            SentPacket(number, now_ns, len(datagram), eliciting, self.phases.phase, frames)
+            SentPacket(number, now_ns, len(datagram), eliciting, phase, frames, marked)
         )
         if eliciting and not self._sent_since_opened:
             self._idle_since_ns, self._sent_since_opened = now_ns, True
@@ -467,6 +537,8 @@ class Connection:
         self.peer_parameters = peer
         self.streams.handle_parameters(peer)
         self.messages.handle_parameters(peer)
+        if self.protector is not None:
+            self.protector.limit(peer.repair_sources)
         self.recovery.peer_max_ack_delay_ns = peer.max_ack_delay_us * 1e3
         idle = self._idle_ns()
         self.recovery.idle_ns = idle

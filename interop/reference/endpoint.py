@@ -16,7 +16,7 @@ from interop.reference.codec import (
     decode_header,
     kind_of,
 )
-from interop.reference.connection import Config
+from interop.reference.config import Config
 from interop.reference.errors import Drop, DropError
 from interop.reference.server import Server, ServerInputs
 from interop.reference.state import State
@@ -58,8 +58,8 @@ class Endpoint:
         self._answers: list[tuple[bytes, object]] = []
         self._answered_ns: list[int] = []
 
-    def handle_datagram(self, data: bytes, now_ns: int, source: object) -> None:
-        """Take one UDP payload that came from *source*."""
+    def handle_datagram(self, data: bytes, now_ns: int, source: object, mark: int = 0) -> None:
+        """Take one UDP payload that came from *source* with the ECN bits *mark*."""
         self.handle_timeout(now_ns)
         try:
             header = decode_header(data)
@@ -70,7 +70,8 @@ class Endpoint:
             elif kind_of(header.flags) is Kind.CLIENT_HELLO:
                 self._handle_hello(header, data, now_ns, source)
             elif header.connection_id in self.connections:
-                self.connections[header.connection_id].handle_datagram(data, now_ns, source)
+                owner = self.connections[header.connection_id]
+                owner.handle_datagram(data, now_ns, source, mark)
             else:
                 self._handle_unknown(header, data, now_ns, source)
         except DropError as dropped:

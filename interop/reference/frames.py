@@ -13,6 +13,10 @@ from interop.reference.errors import Code, ViolationError
 MAX_STREAMS_MAX = 1 << 60
 REASON_BYTES_MAX = 256
 TOKEN_BYTES = 16
+RECOVERED_RANGES_MAX = 64
+SHARDS_MAX = 256
+
+Range = tuple[int, int]
 
 
 def _varints(*values: int) -> bytes:
@@ -41,11 +45,16 @@ class Ping:
 
 @dataclass(frozen=True)
 class Ack:
-    """ACK: inclusive (lowest, highest) ranges, the newest first; ``delay_us`` is microseconds."""
+    """ACK: inclusive (lowest, highest) ranges, the newest first; ``delay_us`` is microseconds.
 
-    ranges: tuple[tuple[int, int], ...]
+    ``recovered`` are the ranges that were rebuilt, also the newest first; ``ecn`` counts packets
+    that came with ECT(0), ECT(1) and CE.
+    """
+
+    ranges: tuple[Range, ...]
     delay_us: int
     ecn: tuple[int, int, int] | None = None
+    recovered: tuple[Range, ...] = ()
 
     def encode(self) -> bytes:
         """Return the bytes."""
@@ -54,7 +63,15 @@ class Ack:
         for low, high in others:
             fields += [lowest - high - 2, high - low]
             lowest = low
-        return (b"\x02" if self.ecn is None else b"\x03") + _varints(*fields, *(self.ecn or ()))
+        if self.recovered:
+            fields.append(len(self.recovered))
+            # = 5.2: The highest number of the first one is largest - gap - 1,
+            lowest = largest + 1
+            for low, high in self.recovered:
+                fields += [lowest - high - 2, high - low]
+                lowest = low
+        kind = 0x02 + (self.ecn is not None) + 2 * bool(self.recovered)
+        return bytes([kind]) + _varints(*fields, *(self.ecn or ()))
 
 
 @dataclass(frozen=True)
@@ -182,6 +199,18 @@ class MaxMessageData:
 
 
 @dataclass(frozen=True)
+class MessageExpired:
+    """MESSAGE_EXPIRED: the sender gave up a message of ``size`` bytes."""
+
+    message_id: int
+    size: int
+
+    def encode(self) -> bytes:
+        """Return the bytes."""
+        return b"\x1b" + _varints(self.message_id, self.size)
+
+
+@dataclass(frozen=True)
 class Datagram:
     """DATAGRAM: unreliable bytes."""
 
@@ -190,6 +219,26 @@ class Datagram:
     def encode(self) -> bytes:
         """Return the bytes."""
         return b"\x1c" + _varints(len(self.data)) + self.data
+
+
+@dataclass(frozen=True)
+class Repair:
+    """REPAIR: parity ``index`` of the block of ``sources``, packet numbers in ascending order.
+
+    ``parities`` is what the specification calls m: how many parities the sender may make.
+    """
+
+    sources: tuple[int, ...]
+    parities: int
+    index: int
+    shard: bytes
+
+    def encode(self) -> bytes:
+        """Return the bytes."""
+        pairs = zip(self.sources, self.sources[1:], strict=False)
+        gaps = [number - before - 1 for before, number in pairs]
+        fields = [len(self.sources), self.parities, self.index, self.sources[0], *gaps]
+        return b"\x20" + _varints(*fields, len(self.shard)) + self.shard
 
 
 @dataclass(frozen=True)
@@ -230,7 +279,9 @@ Frame = (
     | Message
     | MessagePart
     | MaxMessageData
+    | MessageExpired
     | Datagram
+    | Repair
     | Done
     | Close
 )
@@ -240,6 +291,15 @@ def is_ack_eliciting(frame: Frame) -> bool:
     """Tell whether a packet with *frame* must be acknowledged (last column of the table)."""
     # = 5.1: PADDING, ACK and CLOSE alone are not ack-eliciting.
     return not isinstance(frame, Padding | Ack | Close)
+
+
+def may_be_source(frame: Frame) -> bool:
+    """Tell whether a packet with the flag FEC may contain *frame* (section 5.7)."""
+    if isinstance(frame, Stream):
+        return frame.has_length
+    messages = Message | MessagePart | MessageExpired | Datagram
+    limits = MaxData | MaxStreamData | MaxStreams | MaxMessageData
+    return isinstance(frame, Padding | ResetStream | messages | limits)
 
 
 def encode_frames(frames: Sequence[Frame]) -> bytes:
@@ -274,7 +334,7 @@ def _decode_frame(reader: Reader) -> Frame:
             return Padding(count)
         case 0x01:
             return Ping()
-        case 0x02 | 0x03:
+        case 0x02 | 0x03 | 0x04 | 0x05:
             return _decode_ack(kind, reader)
         case 0x06:
             return ResetStream(varint(), varint(), varint())
@@ -296,8 +356,12 @@ def _decode_frame(reader: Reader) -> Frame:
             return MessagePart(varint(), varint(), varint(), reader.take(varint()))
         case 0x1A:
             return MaxMessageData(varint())
+        case 0x1B:
+            return MessageExpired(varint(), varint())
         case 0x1C:
             return Datagram(reader.take(varint()))
+        case 0x20:
+            return _decode_repair(reader)
         case 0x30:
             return Done(reader.take(TOKEN_BYTES))
         case 0x31 | 0x32:
@@ -326,13 +390,42 @@ def _decode_ack(kind: int, reader: Reader) -> Ack:
     # = 5.2: Numbers below 0 do not parse.
     if first > largest:
         raise TruncatedError
-    ranges = [(largest - first, largest)]
+    ranges = [(largest - first, largest), *_decode_ranges(reader, count, largest - first)]
+    recovered: list[Range] = []
+    if kind in (0x04, 0x05):
+        count = reader.varint()
+        # = 5.2: Zero recovered ranges do not parse.
+        if not 1 <= count <= RECOVERED_RANGES_MAX:
+            raise TruncatedError
+        # = 5.2: The highest number of the first one is largest - gap - 1,
+        recovered = _decode_ranges(reader, count, largest + 1)
+    ecn = (reader.varint(), reader.varint(), reader.varint()) if kind in (0x03, 0x05) else None
+    return Ack(tuple(ranges), delay_us, ecn, tuple(recovered))
+
+
+def _decode_ranges(reader: Reader, count: int, lowest: int) -> list[Range]:
+    """Read *count* ranges below a range that begins at *lowest*."""
+    ranges: list[Range] = []
     for _ in range(count):
         gap, length = reader.varint(), reader.varint()
-        high = ranges[-1][0] - gap - 2
-        low = high - length
-        if low < 0:
+        high = lowest - gap - 2
+        lowest = high - length
+        if lowest < 0:
             raise TruncatedError
-        ranges.append((low, high))
-    ecn = (reader.varint(), reader.varint(), reader.varint()) if kind == 0x03 else None
-    return Ack(tuple(ranges), delay_us, ecn)
+        ranges.append((lowest, high))
+    return ranges
+
+
+def _decode_repair(reader: Reader) -> Repair:
+    # = 5.7: REPAIR carries one parity: varints k >= 1, m >= 1 with k + m <= 256, index < m,
+    k, m, index = (reader.varint() for _ in range(3))
+    if k < 1 or m < 1 or k + m > SHARDS_MAX or index >= m:
+        raise TruncatedError
+    sources = [reader.varint()]
+    for _ in range(k - 1):
+        sources.append(sources[-1] + reader.varint() + 1)
+    length = reader.varint()
+    # = 5.7: Anything else, a length of 0, and numbers from 2^62 on do not parse.
+    if length == 0 or sources[-1] > VARINT_MAX:
+        raise TruncatedError
+    return Repair(tuple(sources), m, index, reader.take(length))

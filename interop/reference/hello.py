@@ -30,7 +30,7 @@ DAY_MS = 24 * 60 * 60 * 1000
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters in the order of their ids, 1 to 9, with the defaults of section 4.1."""
+    """Parameters in the order of their ids, 1 to 10, with the defaults of section 4.1."""
 
     max_data: int = 0
     max_stream_data: int = 0
@@ -41,9 +41,10 @@ class Parameters:
     max_datagram_bytes: int = 1200
     idle_timeout_ms: int = 0
     max_ack_delay_us: int = 25000
+    repair_sources: int = 0
 
     def encode(self) -> bytes:
-        """Return all nine items in the order of their ids, every integer in its fewest bytes."""
+        """Return all ten items in the order of their ids, every integer in its fewest bytes."""
         out = b""
         for number, item in enumerate(fields(self), start=1):
             value = encode_varint(getattr(self, item.name))
@@ -72,6 +73,9 @@ def decode_parameters(data: bytes) -> Parameters:
     known = {names[number]: value for number, value in values.items() if number in names}
     parameters = Parameters(**known)
     if parameters.max_datagram_bytes < 1200 or parameters.max_ack_delay_us > 1 << 24:
+        raise DropError(Drop.HELLO_MALFORMED)
+    # = 4.1: above 256 the hello is invalid
+    if parameters.repair_sources > 256:
         raise DropError(Drop.HELLO_MALFORMED)
     return parameters
 

@@ -5,7 +5,13 @@ from collections.abc import Callable
 from interop.reference.codec import VARINT_MAX, encode_varint
 from interop.reference.errors import Code, ViolationError
 from interop.reference.events import Event, MessageReceived
-from interop.reference.frames import Frame, MaxMessageData, Message, MessagePart
+from interop.reference.frames import (
+    Frame,
+    MaxMessageData,
+    Message,
+    MessageExpired,
+    MessagePart,
+)
 from interop.reference.hello import Parameters
 from interop.reference.ranges import Ranges
 
@@ -23,6 +29,8 @@ class Outgoing:
         self.in_parts = False
         self.whole_unsent = True
         self.is_counted = False
+        self.expired = False
+        self.expired_unsent = False
 
 
 class Incoming:
@@ -69,6 +77,14 @@ class Messages:
         self.outgoing[message_id] = Outgoing(data)
         return message_id
 
+    def expire(self, message_id: int) -> None:
+        """Give up a message; nothing when it was acknowledged or given up before."""
+        out = self.outgoing.get(message_id)
+        if out is not None and not out.expired:
+            # = 5.5: MESSAGE_EXPIRED says that the sender gave a message up, of which it may have
+            # = sent something;
+            out.expired = out.expired_unsent = True
+
     # --- what the peer did
 
     def handle_message(self, frame: Message) -> None:
@@ -78,6 +94,14 @@ class Messages:
     def handle_part(self, frame: MessagePart) -> None:
         """Take a MESSAGE_PART frame."""
         self._handle(frame.message_id, frame.total, frame.offset, frame.data)
+
+    def handle_expired(self, frame: MessageExpired) -> None:
+        """Take a MESSAGE_EXPIRED frame."""
+        # = 5.5: The size is the message's: the same rules hold for it as for the total of a part.
+        message = self._incoming_message(frame.message_id, frame.size)
+        if message is not None:
+            # = 5.5: drops the parts it holds, and does not deliver it.
+            self._finish(frame.message_id, frame.size)
 
     def handle_limit(self, frame: MaxMessageData) -> None:
         """Take a MAX_MESSAGE_DATA frame; smaller values are ignored."""
@@ -94,7 +118,9 @@ class Messages:
         self.limit = min(self.credit_consumed + self.local.max_message_data, VARINT_MAX)
         return [MaxMessageData(self.limit)]
 
-    def take_data(self, room: int, whole_room: int) -> Message | MessagePart | None:
+    def take_data(
+        self, room: int, whole_room: int
+    ) -> Message | MessagePart | MessageExpired | None:
         """Return the next frame of at most *room* bytes, or None.
 
         *whole_room* is what an empty packet offers: it decides between MESSAGE and MESSAGE_PART.
@@ -106,11 +132,26 @@ class Messages:
                 return None
             # = 5.5: the sum of (size + 1) over all messages of which anything was sent
             cost = 0 if out.is_counted else len(out.data) + 1
-            if self.credit_used + cost > self.peer_limit:
+            # = 5.5: in the order in which it first sends something of them.
+            is_blocked = self.credit_used + cost > self.peer_limit
+            if is_blocked:
+                return None
+            if out.expired:
+                expired = MessageExpired(message_id, len(out.data))
+                if out.expired_unsent and len(expired.encode()) <= room:
+                    out.expired_unsent = False
+                    self._count(out, cost)
+                    return expired
+                if not out.is_counted:
+                    return None
                 continue
             whole = Message(message_id, out.data)
             if not out.in_parts and len(whole.encode()) <= whole_room:
-                if not out.whole_unsent or len(whole.encode()) > room:
+                if not out.whole_unsent:
+                    continue
+                if len(whole.encode()) > room:
+                    if not out.is_counted:
+                        return None
                     continue
                 out.whole_unsent = False
                 self._count(out, cost)
@@ -120,10 +161,15 @@ class Messages:
             if part is not None:
                 self._count(out, cost)
                 return part
+            if not out.is_counted:
+                return None
         return None
 
     def handle_acked(self, frame: Frame) -> None:
         """Record that a frame of this section arrived."""
+        if isinstance(frame, MessageExpired):
+            self.outgoing.pop(frame.message_id, None)
+            return
         if not isinstance(frame, Message | MessagePart) or frame.message_id not in self.outgoing:
             return
         out = self.outgoing[frame.message_id]
@@ -137,6 +183,9 @@ class Messages:
         """Queue again what a lost frame of this section said."""
         if isinstance(frame, MaxMessageData):
             self.limit_unsent = True
+        elif isinstance(frame, MessageExpired) and frame.message_id in self.outgoing:
+            # = 5.5: it is retransmitted like any other frame.
+            self.outgoing[frame.message_id].expired_unsent = True
         elif isinstance(frame, Message) and frame.message_id in self.outgoing:
             self.outgoing[frame.message_id].whole_unsent = True
         elif isinstance(frame, MessagePart) and frame.message_id in self.outgoing:
@@ -162,15 +211,30 @@ class Messages:
         return MessagePart(message_id, len(out.data), low, out.data[low : low + count])
 
     def _handle(self, message_id: int, total: int, offset: int, data: bytes) -> None:
+        message = self._incoming_message(message_id, total, offset + len(data))
+        if message is None:
+            return
+        message.filled.add(offset, offset + len(data) - 1)
+        message.buffer[offset : offset + len(data)] = data
+        if message.filled.total == total:
+            self._emit(MessageReceived(message_id, bytes(message.buffer)))
+            self._finish(message_id, total)
+
+    def _incoming_message(self, message_id: int, total: int, end: int = 0) -> Incoming | None:
+        """Return the message a frame speaks of, None when it was delivered or given up before.
+
+        *end* is where the frame's bytes end. A message that is new is counted.
+        """
         # = 5.5: for an id that is 65,536 or more above the lowest one it misses.
         if message_id - self.lowest_missing >= DISTANCE_END:
             raise ViolationError(Code.MESSAGE_LIMIT, "message ids run too far ahead")
         # = 5.5: A receiver MUST deliver each message at most once.
+        # = 5.5: A message that was delivered before stays delivered.
         if message_id < self.lowest_missing or message_id in self.delivered:
-            return
+            return None
         if total > self.local.max_message_bytes:
             raise ViolationError(Code.MESSAGE_LIMIT, "a message is larger than max_message_bytes")
-        if offset + len(data) > total:
+        if end > total:
             raise ViolationError(Code.MESSAGE_LIMIT, "a part lies beyond its message")
         message = self.incoming.get(message_id)
         if message is None:
@@ -181,16 +245,16 @@ class Messages:
             message = self.incoming[message_id] = Incoming(total)
         if len(message.buffer) != total:
             raise ViolationError(Code.MESSAGE_LIMIT, "the size of a message changed")
-        message.filled.add(offset, offset + len(data) - 1)
-        message.buffer[offset : offset + len(data)] = data
-        if message.filled.total == total:
-            del self.incoming[message_id]
-            self.delivered.add(message_id)
-            while self.lowest_missing in self.delivered:
-                self.delivered.remove(self.lowest_missing)
-                self.lowest_missing += 1
-            self._emit(MessageReceived(message_id, bytes(message.buffer)))
-            self._raise_limit(total + 1)
+        return message
+
+    def _finish(self, message_id: int, total: int) -> None:
+        """Forget a message that was delivered, or is not going to be."""
+        del self.incoming[message_id]
+        self.delivered.add(message_id)
+        while self.lowest_missing in self.delivered:
+            self.delivered.remove(self.lowest_missing)
+            self.lowest_missing += 1
+        self._raise_limit(total + 1)
 
     def _raise_limit(self, consumed: int) -> None:
         self.credit_consumed += consumed

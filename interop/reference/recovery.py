@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from interop.reference.errors import Code, ViolationError
 from interop.reference.frames import Frame
+from interop.reference.ranges import Ranges
 
 PACKET_THRESHOLD = 3
 TIME_THRESHOLD = 9 / 8
@@ -15,6 +16,7 @@ GRANULARITY_NS = 1e6
 STEADY_EXPIRIES = 10
 PROBES_MAX = 8
 PROBES_WITH_DATA = 2
+LOST_KEPT = 1024
 
 
 @dataclass
@@ -27,6 +29,7 @@ class SentPacket:
     ack_eliciting: bool
     phase: int
     frames: list[Frame]
+    marked: bool = False
 
 
 class RoundTrip:
@@ -60,6 +63,7 @@ class Recovery:
         self.rtt = RoundTrip()
         self.window_packets = window_packets
         self.in_flight: dict[int, SentPacket] = {}
+        self.lost: dict[int, SentPacket] = {}
         self.skipped: set[int] = set()
         self.next_number = 0
         self.largest_acked: int | None = None
@@ -108,11 +112,30 @@ class Recovery:
     def handle_header_ack(self, number: int) -> list[SentPacket]:
         """Take the acknowledgement of exactly one packet from a header."""
         self.check_numbers(number, number)
-        packet = self.in_flight.pop(number, None)
-        if packet is None:
-            return []
-        self._note_acked([packet])
-        return [packet]
+        acked = self._take(((number, number),))
+        self._note_acked(acked)
+        return acked
+
+    def handle_recovered(
+        self, recovered: tuple[tuple[int, int], ...], acked: tuple[tuple[int, int], ...]
+    ) -> list[SentPacket]:
+        """Take the recovered ranges of an ACK frame; return the packets whose content arrived.
+
+        *acked* are the frame's other ranges.
+        """
+        # = 5.2: This holds for recovered ranges too.
+        for low, high in recovered:
+            self.check_numbers(low, high)
+        # = 5.2: where it is in both it counts as acknowledged.
+        only = Ranges()
+        for low, high in recovered:
+            only.add(low, high)
+        for low, high in acked:
+            only.remove(low, high)
+        # = 5.2: the packet itself was lost, and the congestion controller counts it so.
+        counted = sum(low <= number <= high for number in self.in_flight for low, high in only)
+        self.lost_packets += counted
+        return self._take(tuple(only))
 
     def handle_ack(
         self, ranges: tuple[tuple[int, int], ...], delay_us: int, now_ns: int
@@ -121,11 +144,7 @@ class Recovery:
         for low, high in ranges:
             self.check_numbers(low, high)
         largest = ranges[0][1]
-        acked = [
-            self.in_flight.pop(number)
-            for number in sorted(self.in_flight)
-            if any(low <= number <= high for low, high in ranges)
-        ]
+        acked = self._take(ranges)
         # = 7: an RTT sample comes from an ACK frame that newly acknowledges its `largest`
         if acked and acked[-1].number == largest and acked[-1].ack_eliciting:
             delay = min(delay_us * 1e3, self.peer_max_ack_delay_ns)
@@ -152,6 +171,9 @@ class Recovery:
             elif self.loss_ns is None or packet.sent_ns + patience < self.loss_ns:
                 self.loss_ns = packet.sent_ns + patience
         self.lost_packets += len(lost)
+        self.lost |= {packet.number: packet for packet in lost}
+        while len(self.lost) > LOST_KEPT:
+            del self.lost[min(self.lost)]
         return lost
 
     def probe_timeout(self) -> float:
@@ -185,6 +207,16 @@ class Recovery:
         eliciting = [p for n, p in sorted(self.in_flight.items()) if p.ack_eliciting]
         self.last_eliciting_ns = now_ns
         return [], eliciting[: min(self.probes_due, PROBES_WITH_DATA)]
+
+    def _take(self, ranges: tuple[tuple[int, int], ...]) -> list[SentPacket]:
+        """Remove and return the packets in *ranges*, also those thought lost, in their order."""
+        numbers = sorted(
+            number
+            for number in {*self.in_flight, *self.lost}
+            if any(low <= number <= high for low, high in ranges)
+        )
+        ledgers = [self.in_flight if n in self.in_flight else self.lost for n in numbers]
+        return [ledger.pop(n) for ledger, n in zip(ledgers, numbers, strict=True)]
 
     def _note_acked(self, acked: list[SentPacket]) -> None:
         for packet in acked:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from interop.reference import crypto
 from interop.reference.codec import HEADER_BYTES, Flag, Header, Kind
-from interop.reference.connection import Config, Connection
+from interop.reference.config import Config
+from interop.reference.connection import Connection
 from interop.reference.errors import Code, Drop, DropError, ViolationError
 from interop.reference.events import HandshakeDone
 from interop.reference.frames import Done
@@ -61,11 +62,13 @@ class Server(Connection):
         self._server_keys: crypto.PacketKeys | None = None
         self._client_keys: crypto.PacketKeys | None = None
         self._client_finished = b""
-        self._early: list[tuple[Header, bytes]] = []
+        self._early: list[tuple[Header, bytes, int]] = []
 
     # --- inside
 
-    def _handle_packet(self, header: Header, data: bytes, now_ns: int, source: object) -> None:
+    def _handle_packet(
+        self, header: Header, data: bytes, now_ns: int, source: object, mark: int
+    ) -> None:
         if header.version != 2:
             raise DropError(Drop.VERSION)
         kind = self._kind(header)
@@ -76,14 +79,14 @@ class Server(Connection):
             raise DropError(Drop.UNKNOWN_ID)
         match kind:
             case Kind.CLIENT_FINISHED:
-                self._handle_client_finished(header, data, now_ns)
+                self._handle_client_finished(header, data, now_ns, mark)
             case Kind.PROTECTED if self.state is State.HELLO_ANSWERED:
                 # = 4.4: Protected packets that come earlier are kept (at most 10) or dropped.
                 if len(self._early) >= EARLY_MAX:
                     raise DropError(Drop.EARLY)
-                self._early.append((header, data))
+                self._early.append((header, data, mark))
             case Kind.PROTECTED:
-                self._handle_protected(header, data, now_ns)
+                self._handle_protected(header, data, now_ns, mark)
             case Kind.RETRY:
                 raise DropError(Drop.RETRY)
             case _:
@@ -155,7 +158,7 @@ class Server(Connection):
         sealed = self._server_keys.seal(number, associated, self._sealed)
         self._handshake_datagrams.append(associated + sealed)
 
-    def _handle_client_finished(self, header: Header, data: bytes, now_ns: int) -> None:
+    def _handle_client_finished(self, header: Header, data: bytes, now_ns: int, mark: int) -> None:
         if self.state is not State.HELLO_ANSWERED or self._client_keys is None:
             raise DropError(Drop.STATE)
         number = self._packet_number(header)
@@ -163,6 +166,7 @@ class Server(Connection):
         if plaintext is None:
             raise DropError(Drop.UNOPENED)
         self.replay.commit(number)
+        self._acknowledger.marks.count(mark)
         # = 4.4: A wrong Finished is dropped and counted.
         if not crypto.equal(plaintext, b"\x00" + self._client_finished):
             raise DropError(Drop.FINISHED)
@@ -177,9 +181,9 @@ class Server(Connection):
         self._control.insert(0, Done(crypto.reset_token(self.seed, self.own_id)))
         self._events.append(HandshakeDone())
         early, self._early = self._early, []
-        for early_header, early_data in early:
+        for early_header, early_data, early_mark in early:
             try:
-                self._handle_protected(early_header, early_data, now_ns)
+                self._handle_protected(early_header, early_data, now_ns, early_mark)
             except DropError as dropped:
                 self.counters[dropped.reason] += 1
 

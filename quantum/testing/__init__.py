@@ -1,6 +1,8 @@
 """The public test kit: networks that misbehave on purpose, in virtual time and on real sockets."""
 
 from quantum.testing.network import (
+    Capable,
+    Congested,
     Endpoint,
     Impairment,
     Link,
@@ -14,6 +16,8 @@ from quantum.testing.proxy import TcpCounts, TcpProxy, UdpCounts, UdpProxy
 from quantum.testing.stream_link import StreamLink
 
 __all__ = [
+    "Capable",
+    "Congested",
     "Endpoint",
     "Impairment",
     "Link",

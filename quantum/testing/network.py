@@ -50,6 +50,13 @@ class Impairment:
     """Bits of datagram (headers below it not counted) per second; None is without limit."""
     queue_bytes: int = 256 * 1024
     """Room before the bottleneck that `rate_bps` makes; a datagram that does not fit is dropped."""
+    overhead_bytes: int = 0
+    """What each datagram takes of rate and queue beside itself: 28 is IPv4 and UDP."""
+    policer_bytes: int | None = None
+    """Turns the bottleneck into a token bucket of this depth, filled at `rate_bps`: what finds no
+    token is dropped, nothing waits."""
+    mark_bytes: int | None = None
+    """Datagrams that are `Capable` and find more than this in the queue become `Congested`."""
     mtu: int | None = None
     """Largest datagram that passes, in bytes of UDP payload; larger ones vanish silently."""
     blackholes: tuple[tuple[int, int], ...] = ()
@@ -75,8 +82,24 @@ class Impairment:
             raise ValueError(f"rate_bps must exceed 0, not {self.rate_bps}; None means no limit")
         if self.mtu is not None and self.mtu <= 0:
             raise ValueError(f"mtu must exceed 0, not {self.mtu}; None means no limit")
+        if self.rate_bps is None and (
+            self.policer_bytes is not None or self.mark_bytes is not None
+        ):
+            raise ValueError("policer_bytes and mark_bytes need rate_bps")
         if any(start > end for start, end in self.blackholes):
             raise ValueError("a black hole ends after it starts")
+
+
+class Capable(bytes):
+    """A datagram marked ECT(0): its sender understands congestion marks."""
+
+    __slots__ = ()
+
+
+class Congested(Capable):
+    """A datagram marked CE: it stood in a queue that grew too long."""
+
+    __slots__ = ()
 
 
 class LinkStats(NamedTuple):
@@ -91,6 +114,7 @@ class LinkStats(NamedTuple):
     duplicated: int
     corrupted: int
     reordered: int
+    marked: int
 
 
 class Link:
@@ -117,10 +141,13 @@ class Link:
         "_loss_at",
         "_loss_end",
         "_lost",
+        "_marked",
         "_queue_full",
         "_reorder_at",
         "_reordered",
         "_rng",
+        "_tokens",
+        "_tokens_at",
         "_too_big",
     )
 
@@ -130,7 +157,9 @@ class Link:
         self._busy_until = 0.0
         self._last = 0
         self._lost = self._queue_full = self._too_big = self._blackholed = 0
-        self._duplicated = self._corrupted = self._reordered = 0
+        self._duplicated = self._corrupted = self._reordered = self._marked = 0
+        self._tokens = float(impairment.policer_bytes or 0)
+        self._tokens_at = 0
         self.impairment = impairment
 
     def send(self, now_ns: int, datagram: bytes) -> list[tuple[int, bytes]]:
@@ -194,6 +223,7 @@ class Link:
             duplicated=self._duplicated,
             corrupted=self._corrupted,
             reordered=self._reordered,
+            marked=self._marked,
         )
 
     def _pass(self, now_ns: int, data: bytes) -> tuple[tuple[int, bytes], ...]:
@@ -207,6 +237,9 @@ class Link:
         if self._is_plain and not is_lost:
             at: int | None = now_ns + self._delay
         else:
+            if type(data) is Capable and self._is_crowded(now_ns):
+                data = Congested(data)
+                self._marked += 1
             at = self._departure(now_ns, data, is_lost)
         if at is None:
             # Whatever else was meant for this datagram falls to the next one.
@@ -242,14 +275,19 @@ class Link:
             self._too_big += 1
             return None
         at = now_ns
-        if impairment.rate_bps is not None:
+        size = len(data) + impairment.overhead_bytes
+        if impairment.policer_bytes is not None:
+            if not self._take_tokens(now_ns, size):
+                self._queue_full += 1
+                return None
+        elif impairment.rate_bps is not None:
             byte_ns = 8e9 / impairment.rate_bps
             free_at = max(self._busy_until, float(now_ns))
-            if (free_at - now_ns) / byte_ns + len(data) > impairment.queue_bytes:
+            if (free_at - now_ns) / byte_ns + size > impairment.queue_bytes:
                 self._queue_full += 1
                 return None
             # A datagram lost further on has used the bottleneck all the same.
-            self._busy_until = free_at + len(data) * byte_ns
+            self._busy_until = free_at + size * byte_ns
             at = round(self._busy_until)
         if is_lost:
             self._lost += 1
@@ -259,6 +297,25 @@ class Link:
             at = max(at + int(self._rng.random() * impairment.jitter_ns), self._last)
             self._last = at
         return at
+
+    def _take_tokens(self, now_ns: int, size: int) -> bool:
+        impairment = self._impairment
+        assert impairment.policer_bytes is not None and impairment.rate_bps is not None
+        earned = (now_ns - self._tokens_at) * impairment.rate_bps / 8e9
+        self._tokens = min(self._tokens + earned, float(impairment.policer_bytes))
+        self._tokens_at = now_ns
+        if self._tokens < size:
+            return False
+        self._tokens -= size
+        return True
+
+    def _is_crowded(self, now_ns: int) -> bool:
+        limit, rate = self._impairment.mark_bytes, self._impairment.rate_bps
+        return (
+            limit is not None
+            and rate is not None
+            and (self._busy_until - now_ns) * rate / 8e9 > limit
+        )
 
     def _draw_loss(self) -> None:
         """Choose the next run of losses after the last one."""
@@ -364,6 +421,20 @@ class Network:
         for pair, direction in (((first, second), there), ((second, first), back or there)):
             # Seeded by its ends, so that a link behaves alike whatever was joined before it.
             self._links[pair] = Link(direction, Random(f"{self._seed}/{pair!r}"))
+
+    def share(
+        self,
+        source: Endpoint,
+        destination: Endpoint,
+        other: tuple[Endpoint, Endpoint],
+    ) -> None:
+        """Let the direction from *source* to *destination* run over the link that *other* (source,
+        destination) has already: one bottleneck for several flows.
+
+        Raises:
+            KeyError: the other two are not joined.
+        """
+        self._links[source, destination] = self._links[other]
 
     def link(self, source: Endpoint, destination: Endpoint) -> Link:
         """Return the link of one direction, to read its stats or change its impairment.

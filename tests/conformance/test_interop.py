@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from interop.reference import Config
-from interop.reference.connection import DEFAULT_PARAMETERS
+from interop.reference.config import DEFAULT_PARAMETERS
 from interop.reference.events import StreamReset, StreamStopped
 from interop.reference.frames import Ping
 from interop.reference.state import State

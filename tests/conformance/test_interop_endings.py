@@ -7,7 +7,7 @@ import pytest
 from cython_ext.core import CloseCause
 from interop.reference import Config, draw_server_inputs
 from interop.reference import Endpoint as OracleEndpoint
-from interop.reference.connection import DEFAULT_PARAMETERS
+from interop.reference.config import DEFAULT_PARAMETERS
 from interop.reference.endpoint import stateless_reset
 from interop.reference.events import Closed
 from interop.reference.frames import Ping

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from interop.reference import Config
-from interop.reference.connection import DEFAULT_PARAMETERS
+from interop.reference.config import DEFAULT_PARAMETERS
 from interop.reference.state import State
 from tests.support.core_end import CoreEnd
 from tests.support.mixed_pair import MS, blob, closed, ended, messages, mixed, stream_bytes

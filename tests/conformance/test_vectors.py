@@ -12,6 +12,7 @@ from cython_ext.core.handshake import Secrets, _Schedule, mac1_key, reset_key
 from cython_ext.core.params import Params, decode_params, decode_varint, encode_varint
 from cython_ext.crypto import PacketKey, expand
 from cython_ext.crypto import suite as crypto
+from cython_ext.fec import ReedSolomon
 from cython_ext.wire import (
     Verdict,
     decode_header,
@@ -23,12 +24,17 @@ from cython_ext.wire import (
 )
 from interop import invalid_vectors, make_vectors
 from interop.crypto_vectors import NOW_NS, PIN, SEED, handshake_peers
+from interop.reference.config import DEFAULT_PARAMETERS
 from interop.reference.events import Closed, HandshakeDone, StreamData
+from interop.reference.frames import Ack, decode_frames
 from interop.reference.hello import Parameters
 from interop.reference.state import State
+from interop.repair_vectors import PARAMETERS
+from interop.wire_vectors import plain
 from tests.support.core_end import CLIENT, SERVER, CoreEnd, Script, core_params, id_pieces
 from tests.support.frame_values import oracle_frames
 from tests.support.oracle import entropy
+from tests.support.repaired import delivered, expected_delivery
 
 Vector = dict[str, Any]
 HEADER = 32
@@ -182,8 +188,9 @@ def test_labels(vector: Vector) -> None:
 def test_key_schedule(vector: Vector) -> None:
     for mine, theirs in (("client", "server"), ("server", "client")):
         private, public = raw(vector, f"{mine}_private"), raw(vector, f"{theirs}_public")
-        assert crypto.x25519_shared(private, public) == raw(vector, "shared_secret")
-        assert crypto.x25519_public(private) == raw(vector, f"{mine}_public")
+        share = crypto.KeyShare(private)
+        assert share.shared(public) == raw(vector, "shared_secret")
+        assert share.public == raw(vector, f"{mine}_public")
     schedule = _Schedule(1, raw(vector, "shared_secret"), raw(vector, "hash_ch_sh"))
     secrets = schedule.secrets(raw(vector, "hash_ch_to_sf"))
     assert (schedule.client, schedule.server) == (raw(vector, "c_hs"), raw(vector, "s_hs"))
@@ -244,13 +251,14 @@ def vector_client(inputs: Vector, now_ns: int = NOW_NS) -> CoreEnd:
     )
 
 
-def vector_server(inputs: Vector, now_ns: int) -> CoreEnd:
+def vector_server(
+    inputs: Vector, now_ns: int, parameters: Parameters = DEFAULT_PARAMETERS
+) -> CoreEnd:
     """Return a core server with the randomness of a vector, for a first hello at *now_ns*."""
     pieces = id_pieces(raw(inputs, "server_id"), now_ns + CLOCK_NS)
     pieces += [raw(inputs, "server_x25519_private"), raw(inputs, "server_random")]
-    defaults = handshake_peers("any")[1].config.parameters
     script = Script(pieces, entropy("rest"))
-    return CoreEnd.server(core_params(defaults), raw(inputs, "server_seed"), script, CLOCK_NS)
+    return CoreEnd.server(core_params(parameters), raw(inputs, "server_seed"), script, CLOCK_NS)
 
 
 @each("handshake")
@@ -266,7 +274,8 @@ def test_both_ends_of_a_handshake_write_the_vector_byte_for_byte(vector: Vector)
     assert sent["client hello"][-16:] == raw(vector, "mac1")
     assert mac1_key(raw(inputs, "server_pin")) == raw(vector, "mac1_key")
 
-    server = vector_server(inputs, now_ns)
+    parameters = handshake_peers("any")[1].config.parameters
+    server = vector_server(inputs, now_ns, parameters)
     server.handle_datagram(sent["client hello"], now_ns)
     assert server.poll_datagrams(now_ns) == [sent["server hello"]]
     client.handle_datagram(sent["server hello"], now_ns)
@@ -286,6 +295,40 @@ def test_both_ends_of_a_handshake_write_the_vector_byte_for_byte(vector: Vector)
     assert (secrets.client, secrets.server) == (raw(vector, "c_ap"), raw(vector, "s_ap"))
     exported = raw(vector["exporter"], "output")
     assert client.exporter("EXPORTER-token", 32) == exported
+
+
+@each("repair_shards")
+def test_repair_shards(vector: Vector) -> None:
+    k, m = vector["k"], vector["m"]
+    sources = [bytes.fromhex(source) for source in vector["sources"]]
+    parities = [bytes.fromhex(shard) for shard in vector["parities"]]
+    code = ReedSolomon(k, m)
+    assert code.encode(sources) == parities
+    length = max(map(len, sources))
+    shards = [*(source.ljust(length, b"\0") for source in sources), *parities]
+    kept = [shards[n] if n in vector["kept"] else None for n in range(k + m)]
+    assert code.decode(kept) == shards[:k]
+
+
+@each("repair_conversations")
+def test_a_repaired_conversation(vector: Vector) -> None:
+    server = vector_server(vector["inputs"], NOW_NS, PARAMETERS)
+    for datagram in vector["handshake"]:
+        server.handle_datagram(bytes.fromhex(datagram), NOW_NS)
+        server.poll_datagrams(NOW_NS)
+    server.poll_events()
+    for place in vector["arrivals"]:
+        server.handle_datagram(raw(vector["sent"][place], "bytes"), NOW_NS)
+    assert delivered(server.poll_events()) == expected_delivery(vector)
+    answer = server.poll_datagrams(NOW_NS)[-1]
+    number = int.from_bytes(answer[22:26], "big")
+    secret = raw(vector, "s_ap")
+    opener = PacketKey(1, expand(secret, b"key", 32), expand(secret, b"iv", 12), False)
+    plaintext = opener.open(number, answer[:HEADER], answer[HEADER:])
+    assert plaintext is not None
+    (ack,) = [frame for frame in decode_frames(plaintext) if isinstance(frame, Ack)]
+    assert plain(ack.ranges) == vector["acknowledged"]
+    assert plain(ack.recovered) == vector["recovered"]
 
 
 @each("stateless_reset")
@@ -354,8 +397,9 @@ def check_established(vector: Vector) -> None:
     client.poll_events()
     assert client.phases is not None
     plaintext = raw(vector, "plaintext")
+    client.recovery.next_number = vector["number"]
     number = client.recovery.take_number()
-    header = encode_header(2, 0, client.peer_id, number, 0, len(plaintext) + 16)
+    header = encode_header(2, vector["flags"], client.peer_id, number, 0, len(plaintext) + 16)
     server.handle_datagram(header + client.phases.seal(number, header, plaintext), NOW_NS)
     assert server.connection.cause is CloseCause.LOCAL_ERROR
     (last,) = server.poll_datagrams(NOW_NS)

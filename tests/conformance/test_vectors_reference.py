@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from interop import invalid_vectors, make_vectors
 from interop.crypto_vectors import NOW_NS, PIN, SEED, handshake_peers, server_inputs
-from interop.reference import Client, Config, Endpoint, Server, crypto
+from interop.reference import Client, Config, Endpoint, Server, ServerInputs, crypto, reed_solomon
 from interop.reference.codec import (
     HEADER_BYTES,
     CleartextPacket,
@@ -25,10 +25,12 @@ from interop.reference.codec import (
 )
 from interop.reference.errors import Code, DropError, ViolationError
 from interop.reference.events import Closed, HandshakeDone, StreamData
-from interop.reference.frames import decode_frames, encode_frames, is_ack_eliciting
+from interop.reference.frames import Ack, decode_frames, encode_frames, is_ack_eliciting
 from interop.reference.hello import Parameters, decode_parameters
 from interop.reference.state import State
+from interop.repair_vectors import PARAMETERS
 from interop.wire_vectors import frame_value, plain
+from tests.support.repaired import delivered, expected_delivery
 
 ROOT = Path(__file__).resolve().parents[2]
 Vector = dict[str, Any]
@@ -279,6 +281,43 @@ def test_each_end_of_a_handshake_takes_the_datagrams_of_the_vector(vector: Vecto
     assert server.exporter("EXPORTER-token", 32) == exported
 
 
+@each("repair_shards")
+def test_repair_shards(vector: Vector) -> None:
+    k, m = vector["k"], vector["m"]
+    sources = [bytes.fromhex(source) for source in vector["sources"]]
+    parities = [bytes.fromhex(shard) for shard in vector["parities"]]
+    assert [reed_solomon.parity(sources, index) for index in range(m)] == parities
+    shards = reed_solomon.padded(sources) + parities
+    kept = {number: shards[number] for number in vector["kept"]}
+    assert len(kept) == k
+    assert reed_solomon.rebuild(kept, k) == shards[:k]
+
+
+@each("repair_conversations")
+def test_a_repaired_conversation(vector: Vector) -> None:
+    inputs = vector["inputs"]
+    drawn = ServerInputs(
+        raw(inputs, "server_id"), raw(inputs, "server_random"), raw(inputs, "server_x25519_private")
+    )
+    server = Server(Config(parameters=PARAMETERS), raw(inputs, "server_seed"), drawn)
+    assert PARAMETERS.encode() == raw(inputs, "server_parameters")
+    for datagram in vector["handshake"]:
+        server.handle_datagram(bytes.fromhex(datagram), NOW_NS)
+        server.poll_datagrams(NOW_NS)
+    server.poll_events()
+    for place in vector["arrivals"]:
+        server.handle_datagram(raw(vector["sent"][place], "bytes"), NOW_NS)
+    assert delivered(server.poll_events()) == expected_delivery(vector)
+    (answer,) = server.poll_datagrams(NOW_NS)
+    number = int.from_bytes(answer[22:26], "big")
+    keys = crypto.PacketKeys(crypto.Suite.AES_256_GCM, raw(vector, "s_ap"))
+    plaintext = keys.open(number, answer[:HEADER_BYTES], answer[HEADER_BYTES:])
+    assert plaintext is not None
+    (ack,) = [frame for frame in decode_frames(plaintext) if isinstance(frame, Ack)]
+    assert plain(ack.ranges) == vector["acknowledged"]
+    assert plain(ack.recovered) == vector["recovered"]
+
+
 @each("stateless_reset")
 def test_stateless_reset(vector: Vector) -> None:
     connection_id = raw(vector, "connection_id")
@@ -328,8 +367,11 @@ def close_code(vector: Vector) -> str:
     complete(client, server)
     assert client.phases is not None
     plaintext = raw(vector, "plaintext")
+    assert client.recovery.next_number < 10
+    client.recovery.next_number = vector["number"]
     number = client.recovery.take_number()
-    header = b"QUNT\x02\x00" + client.peer_id + number.to_bytes(4, "big") + bytes(4)
+    header = b"QUNT\x02" + bytes([vector["flags"]]) + client.peer_id
+    header += number.to_bytes(4, "big") + bytes(4)
     header += (len(plaintext) + 16).to_bytes(2, "big")
     server.handle_datagram(header + client.phases.seal(number, header, plaintext), NOW_NS)
     (last,) = server.poll_datagrams(NOW_NS)

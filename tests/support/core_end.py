@@ -12,7 +12,7 @@ from typing import Any
 
 from cython_ext.core import CloseCause, Connection, ConnectionState, Endpoint, EventKind, Params
 from cython_ext.core.connection_id import CLOCK_OFFSET_MS
-from interop.reference.connection import DEFAULT_PARAMETERS
+from interop.reference.config import DEFAULT_PARAMETERS
 from interop.reference.events import (
     Closed,
     DatagramReceived,
@@ -129,7 +129,14 @@ class CoreEnd:
 
     # --- the world
 
-    def handle_datagram(self, data: bytes, now_ns: int, source: object = None) -> None:
+    @property
+    def mark(self) -> int:
+        """The ECN bits with which the core's packets are sent."""
+        return 0
+
+    def handle_datagram(
+        self, data: bytes, now_ns: int, source: object = None, mark: int = 0
+    ) -> None:
         address = self.peer if source is None else ADDRESSES.get(str(source), ("192.0.2.9", 9))
         self.endpoint.handle_datagram(data, address, now_ns + self.clock_ns)
 

@@ -1,8 +1,8 @@
 """Two sans-IO endpoints joined by a lossy link in virtual time.
 
 Works with anything that has the four verbs of the core: ``handle_datagram(data, now_ns, source)``,
-``handle_timeout(now_ns)``, ``poll_datagrams(now_ns)`` and ``next_timeout()``. Deterministic for a
-seed.
+``handle_timeout(now_ns)``, ``poll_datagrams(now_ns)`` and ``next_timeout()``, and says with which
+ECN bits it sends (``mark``). Deterministic for a seed.
 """
 
 import heapq
@@ -13,7 +13,11 @@ from typing import Protocol
 
 
 class Peer(Protocol):
-    def handle_datagram(self, data: bytes, now_ns: int, source: object = None) -> None: ...
+    @property
+    def mark(self) -> int: ...
+    def handle_datagram(
+        self, data: bytes, now_ns: int, source: object = None, mark: int = 0
+    ) -> None: ...
     def handle_timeout(self, now_ns: int) -> None: ...
     def poll_datagrams(self, now_ns: int) -> list[bytes]: ...
     def next_timeout(self) -> int | None: ...
@@ -28,6 +32,10 @@ class Path:
     corruption: float = 0.0
     delay_ns: int = 10_000_000
     jitter_ns: int = 0
+    congestion: float = 0.0
+    """Share of the datagrams with a mark that get the mark CE."""
+    bleaches: bool = False
+    """Whether the path takes all marks away."""
 
 
 class StalledError(AssertionError):
@@ -51,7 +59,7 @@ class VirtualLink:
         self.sent: list[tuple[str, bytes]] = []
         self.drop: Callable[[str, bytes], bool] = lambda side, data: False
         self._random = random.Random(seed)
-        self._wire: list[tuple[int, int, str, bytes]] = []
+        self._wire: list[tuple[int, int, str, bytes, int]] = []
         self._count = 0
 
     def run_until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -88,21 +96,25 @@ class VirtualLink:
         for peer in self.peers.values():
             peer.handle_timeout(self.now_ns)
         while self._wire and self._wire[0][0] <= self.now_ns:
-            _, _, side, data = heapq.heappop(self._wire)
+            _, _, side, data, mark = heapq.heappop(self._wire)
             other = "right" if side == "left" else "left"
-            self.peers[other].handle_datagram(data, self.now_ns, side)
+            self.peers[other].handle_datagram(data, self.now_ns, side, mark)
 
     def _poll(self) -> None:
         for side, peer in self.peers.items():
             for data in peer.poll_datagrams(self.now_ns):
                 self.sent.append((side, data))
-                self._carry(side, data)
+                self._carry(side, data, peer.mark)
 
-    def _carry(self, side: str, data: bytes) -> None:
+    def _carry(self, side: str, data: bytes, mark: int) -> None:
         chance = self._random.random
         copies = 1 + (chance() < self.path.duplication)
         if self.drop(side, data) or chance() < self.path.loss:
             return
+        if mark and self.path.congestion and chance() < self.path.congestion:
+            mark = 3
+        if self.path.bleaches:
+            mark = 0
         for _ in range(copies):
             arrived = data
             if chance() < self.path.corruption:
@@ -111,4 +123,4 @@ class VirtualLink:
             jitter = self._random.randrange(self.path.jitter_ns + 1)
             self._count += 1
             moment = self.now_ns + self.path.delay_ns + jitter
-            heapq.heappush(self._wire, (moment, self._count, side, arrived))
+            heapq.heappush(self._wire, (moment, self._count, side, arrived, mark))

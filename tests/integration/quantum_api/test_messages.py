@@ -162,3 +162,34 @@ async def test_a_receiver_that_is_slow_loses_the_oldest_datagrams() -> None:
         assert [await server.receive_datagram() for _ in range(4)] == [b"6", b"7", b"8", b"9"]
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(server.receive_datagram(), 0.02)
+
+
+async def test_an_answer_leaves_at_once_and_what_follows_it_shares_packets() -> None:
+    async with pair() as (client, server, _):
+        await client.send(b"question")
+        assert await server.receive() == b"question"
+        await server.send(b"answer")
+        assert not server.core.is_changed
+        before = server.stats().packets_sent
+        for _ in range(10):
+            await server.send(b"more")
+        assert server.core.is_changed
+        assert [await client.receive() for _ in range(11)] == [b"answer"] + [b"more"] * 10
+        assert server.stats().packets_sent <= before + 2
+
+
+async def test_who_waits_for_an_answer_has_sent_the_question() -> None:
+    async with pair() as (client, server, _):
+        # So that nothing that came lets the question leave before the wait.
+        await client.flush()
+        stream = await client.open_stream()
+        await stream.write(b"question")
+        stream.finish()
+        answer = asyncio.create_task(stream.read())
+        await asyncio.sleep(0)
+        assert not client.core.is_changed
+        theirs = await server.accept_stream()
+        assert await theirs.read() == b"question"
+        await theirs.write(b"answer")
+        theirs.finish()
+        assert await answer == b"answer"

@@ -286,7 +286,9 @@ def calling() -> tuple[Endpoint, bytes]:
 def answering(hello: bytes, seed: bytes = SEED, pin: bytes = PIN) -> ServerHandshake:
     checked = check_client_hello(hello, PIN, mac1_key(PIN), (1, 2))
     assert not isinstance(checked, Verdict)
-    return ServerHandshake(checked, seed, pin, b"s" * 16, OFFER, Random(3).randbytes)
+    signer = crypto.Signer(seed)
+    signer.public = pin
+    return ServerHandshake(checked, signer, b"s" * 16, OFFER, Random(3).randbytes)
 
 
 def test_a_server_hello_with_any_bit_flipped_is_dropped() -> None:
