@@ -298,8 +298,8 @@ class Connection:
         try:
             # = 5.7: its frames are not processed again.
             frames: list[Frame] = [] if came_late else decode_frames(plaintext)
-            # = 2.2: (a receiver that does not repair ignores it)
-            is_source = bool(header.flags & Flag.FEC) and self.rebuilder.sources_max > 0
+            # = 2.2: (a receiver that does not repair only checks its frames, 5.7)
+            is_source = bool(header.flags & Flag.FEC)
             if is_source:
                 check_source(frames)
             eliciting = came_late or any(is_ack_eliciting(frame) for frame in frames)

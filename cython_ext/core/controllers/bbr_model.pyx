@@ -8,6 +8,8 @@ from cython_ext.core.controller cimport AckEvent, Controller
 
 cdef double LOSS_THRESHOLD = 0.02
 cdef double BETA = 0.7
+# What is left of the rate when a probe beside others meets a policer.
+cdef double YIELD_TO_PROBE = 0.8
 # 0.85 of inflight_longterm is used when cruising; draft-02 printed the complement.
 cdef double HEADROOM = 0.15
 # Random loss is paid for by sending more; beyond this share it is left as it is.
@@ -21,6 +23,8 @@ cdef double ECN_THRESHOLD = 0.5
 # With fewer packets than this a share of losses says nothing.
 cdef enum:
     TELLING_PACKETS = 40
+    # Rounds at a policer's rate that pass before losses are put down to others.
+    NEW_RATE_ROUNDS = 16
 
 
 cdef uint64_t random_next(Bbr* b) noexcept nogil:
@@ -104,13 +108,40 @@ cdef bint more_sent_is_more_lost(const Controller* c, const Bbr* b) noexcept nog
     return 1.0 - lost_share(&b.last) < 0.9 * expected - sqrt(spread)
 
 
-cdef void believe_policer(Bbr* b) noexcept nogil:
-    """Take what the last round delivered for the rate of the path, and losses for congestion."""
-    b.policed = True
-    b.random_share = b.proven_share = 0
-    b.max_bw = umin(b.last_rate, b.max_bw)
+cdef void settle_at(Bbr* b, uint64_t rate) noexcept nogil:
+    b.max_bw = umin(b.max_bw, umax(rate, 1))
     b.max_bw_filter[0] = b.max_bw_filter[1] = b.max_bw
     b.bw = umin(b.bw, b.max_bw)
+
+
+cdef void believe_policer(Bbr* b) noexcept nogil:
+    """Take what the last round delivered for the rate of the path, and losses for congestion.
+
+    Beside others the rate before the probe is kept, less a little: they answer the same losses.
+    """
+    b.random_share = b.proven_share = 0
+    if b.policed and b.shared and 10 * b.last_rate < 9 * b.policer_rate:
+        settle_at(b, <uint64_t> (YIELD_TO_PROBE * umin(b.last_rate, b.base_rate)))
+        return
+    b.policed = True
+    b.shared = False
+    b.policer_rate = b.last_rate
+    settle_at(b, b.last_rate)
+
+
+cdef void forget_policer(Bbr* b) noexcept nogil:
+    b.policed = b.shared = False
+    b.policer_rate = 0
+
+
+cdef void answer_policer(Bbr* b) noexcept nogil:
+    """Answer losses at a steady rate: soon after a probe the rate was taken too high, later others are here."""
+    if b.settled_rounds < NEW_RATE_ROUNDS and not b.shared:
+        settle_at(b, b.last_rate)
+    else:
+        b.shared = True
+        settle_at(b, <uint64_t> (BETA * b.last_rate))
+    b.settled_rounds = 1
 
 
 cdef bint more_sent_is_more_delivered(const Controller* c, const Bbr* b) noexcept nogil:
@@ -172,6 +203,12 @@ cdef void end_round(Controller* c, Bbr* b, const AckEvent* e) noexcept nogil:
     else:
         b.probing_rounds = 0
         b.settled_rounds = <uint8_t> umin(b.settled_rounds + 1, 255)
+    if b.probing_rounds == 0:
+        b.clean_rate = 0
+    elif not more_sent_is_more_lost(c, b):
+        b.clean_rate = umax(b.clean_rate, b.last_rate)
+    b.window_was_limited = b.window_limited
+    b.window_limited = False
     learn_random_share(c, b)
     b.round_ce_share = <double> b.round_marked / <double> b.round_ecn_acked if b.round_ecn_acked else 0.0
     if b.round_ecn_acked:
@@ -230,6 +267,9 @@ cdef void update_round(Controller* c, Bbr* b, const AckEvent* e) noexcept nogil:
 
 
 cdef void update_max_bw(Bbr* b, const AckEvent* e) noexcept nogil:
+    if b.policed and b.state == PROBE_UP:
+        # Its bucket lets more pass than its rate, for a while.
+        return
     if e.sample.rate >= b.max_bw or not e.sample.app_limited:
         b.max_bw_filter[0] = umax(b.max_bw_filter[0], e.sample.rate)
         b.max_bw = umax(b.max_bw_filter[0], b.max_bw_filter[1])
@@ -280,7 +320,10 @@ cdef void adapt_lower_bounds(Controller* c, Bbr* b) noexcept nogil:
         if b.inflight_shortterm == UINT64_MAX:
             b.inflight_shortterm = c.window
         b.inflight_shortterm = <uint64_t> (b.inflight_shortterm * (1.0 - ECN_FACTOR * b.ecn_alpha))
-    if b.loss_in_round and b.queue_in_round and lost_share(&b.last) > LOSS_THRESHOLD + 1.5 * b.random_share:
+    if b.policed and not queue_stands(b):
+        if b.settled_rounds >= 2 and lost_share(&b.last) > LOSS_THRESHOLD:
+            answer_policer(b)
+    elif b.loss_in_round and b.queue_in_round and lost_share(&b.last) > LOSS_THRESHOLD + 1.5 * b.random_share:
         lower_bounds(c, b, BETA)
 
 
