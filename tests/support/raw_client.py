@@ -40,6 +40,7 @@ class RawClient:
         number: the next packet number.
         now_ns: the clock; move it as you like.
         sent_by_server: numbers of the protected packets that the server sent.
+        packets: their frames, by number.
         id: our connection id; `server_id` the server's.
     """
 
@@ -48,6 +49,7 @@ class RawClient:
         self.now_ns = START_NS
         self.number = 0
         self.sent_by_server: list[int] = []
+        self.packets: dict[int, Frames] = {}
         self._entropy = Random(f"raw client {seed}").randbytes
         self.id = self._entropy(16)
         self.address = ADDRESS
@@ -125,6 +127,7 @@ class RawClient:
             self.sent_by_server.append(number)
             frames = parse_frames(plain)
             assert frames is not None
+            self.packets[number] = frames
             found += frames
         return found
 

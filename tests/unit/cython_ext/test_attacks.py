@@ -384,3 +384,32 @@ def test_the_peer_of_a_flood_of_acknowledgements_keeps_answering() -> None:
         client.send(encode_ack([(first, first)], 1 << 40) * 20)
     assert client.handle.state == ConnectionState.ESTABLISHED
     assert client.send(PING) + client.wait(30 * MS)
+
+
+def test_a_peer_that_keeps_the_end_of_a_message_from_us_stops_us_at_the_distance() -> None:
+    """MESSAGE_EXPIRED is never acknowledged: its id stays the lowest that the peer may miss."""
+    params = Params(max_message_data=1 << 20, max_message_bytes=100, message_buffer_bytes=1 << 20)
+    client = RawClient(new_server(params), params=params).connect()
+    handle = client.handle
+    assert handle.send_message(b"late", 0, client.now_ns + MS)
+    client.receive()
+    # Probes find it past its deadline.
+    assert (0x1B, 0, 4) in client.wait(1_000 * MS)
+    begun = 0
+    for _ in range(400):
+        while begun < 70_000 and handle.send_message(b""):
+            begun += 1
+        client.packets.clear()
+        client.wait(20 * MS)
+        for number, frames in client.packets.items():
+            if not any(frame[0] == 0x1B for frame in frames):
+                client.deliver(client.seal(encode_ack([(number, number)], 0)))
+        if handle.stats()["messages_sent"] == 65_536:
+            break
+    # Its own, and 65,535 above it.
+    assert handle.stats()["messages_sent"] == 65_536
+    assert handle.state == ConnectionState.ESTABLISHED
+    client.wait(5_000 * MS)
+    (notice, *_) = [number for number, frames in client.packets.items() if (0x1B, 0, 4) in frames]
+    client.send(encode_ack([(notice, notice)], 0))
+    assert handle.stats()["messages_sent"] > 65_536
