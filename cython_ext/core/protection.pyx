@@ -67,26 +67,30 @@ cdef uint64_t tail_bytes(const Conn* c, uint64_t limit) noexcept nogil:
 
 
 cdef uint32_t protection_parities(const Conn* c, uint32_t sources) noexcept nogil:
+    cdef double share = meter_share(&c.recovery.losses)
+    if c.fec == FEC_ALWAYS and share < LEAST_SHARE:
+        share = LEAST_SHARE
+    return parities_for(share, meter_burst(&c.recovery.losses), c.recovery.rtt.smoothed_ns, sources)
+
+
+cdef uint32_t parities_for(double share, double burst, int64_t round_trip_ns, uint32_t sources) noexcept nogil:
     """Return the smallest m for which so few of the k + m packets are lost often enough that k arrive.
 
     Losses are taken for a Gilbert process: runs with the measured mean length, begun as often as gives the
     measured share. good[i] and bad[i] are the chances that i of the first n packets are lost, and the last of
     them arrived or did not.
     """
-    cdef double share = meter_share(&c.recovery.losses), burst = meter_burst(&c.recovery.losses)
     cdef double begin, go_on, miss, arrived, stay
     cdef double[MAX_BLOCK_PARITIES + 1] good
     cdef double[MAX_BLOCK_PARITIES + 1] bad
     cdef uint32_t n, lost, most
-    if c.fec == FEC_ALWAYS and share < LEAST_SHARE:
-        share = LEAST_SHARE
     if share <= 0 or sources == 0:
         return 0
     if share > 0.5:
         share = 0.5
     most = sources + 3 if sources > LEAST_MOST - 3 else LEAST_MOST
     most = most if most < MAX_BLOCK_PARITIES else MAX_BLOCK_PARITIES
-    miss = MISS_AT_50_MS * 50e6 / <double> (c.recovery.rtt.smoothed_ns if c.recovery.rtt.smoothed_ns > 1 else 1)
+    miss = MISS_AT_50_MS * 50e6 / <double> (round_trip_ns if round_trip_ns > 1 else 1)
     miss = LEAST_MISS if miss < LEAST_MISS else MOST_MISS if miss > MOST_MISS else miss
     go_on = 1 - 1 / burst
     # Runs cannot be shorter than chance makes them.
