@@ -18,8 +18,9 @@ from cython_ext.wire.header cimport HEADER_BYTES, TAG_BYTES
 cdef enum:
     # What leaves last before the sender runs dry: two full blocks.
     TAIL_PACKETS = 2 * MAX_BLOCK_SOURCES
-    # More than that in a round trip is no tail: a bulk sender whose buffer is smaller than the path runs dry all the time.
-    MOST_PER_ROUND_TRIP = 4 * TAIL_PACKETS
+    # Behind more packets than these nothing is a tail: what of them is lost takes a round trip anyway, whatever the last ones
+    # do. And a bulk sender whose buffer is smaller than the path runs dry all the time.
+    MOST_IN_FLIGHT = 2 * TAIL_PACKETS
     # A retransmission that takes less than this costs less than repairs.
     LEAST_ROUND_TRIP_NS = 1_000_000
     # The cap on parities is so many beyond the sources, but not below this: copies of a small packet cost little.
@@ -127,12 +128,8 @@ cdef bint protection_wants(Conn* c, uint32_t* head, int64_t now_ns) noexcept nog
     if c.datagrams_out.count and 5 + inbox_first_length(&c.datagrams_out) > room:
         # It would not fit beside the room that a REPAIR needs.
         return False
-    if c.repair_out != NULL:
-        if now_ns - c.repair_out.epoch_ns >= c.recovery.rtt.smoothed_ns:
-            c.repair_out.epoch_ns = now_ns
-            c.repair_out.epoch_sources = 0
-        if c.repair_out.epoch_sources >= MOST_PER_ROUND_TRIP:
-            return False
+    if c.recovery.in_flight > <uint64_t> MOST_IN_FLIGHT * c.datagram_bytes:
+        return False
     left = tail_bytes(c, <uint64_t> TAIL_PACKETS * room)
     if left == 0 or left > <uint64_t> TAIL_PACKETS * room:
         return False

@@ -93,7 +93,8 @@ def test_any_losses_up_to_the_parities_are_rebuilt_to_the_byte(
     client.deliver(*packets)
     assert sorted(handle.receive_messages()) == sorted(bodies)
     stats = handle.stats()
-    assert stats["fec_packets_recovered"] == len(gone)
+    # A source that is overtaken by enough parities is rebuilt, and comes late.
+    assert stats["fec_packets_recovered"] - stats["fec_recovered_late"] == len(gone)
     assert stats["fec_blocks_failed"] == 0
     assert recovered_in(client.receive()) == {block.numbers[at] for at in gone}
     assert handle.state == ConnectionState.ESTABLISHED
