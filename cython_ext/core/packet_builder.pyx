@@ -436,7 +436,7 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
         elif c.copies != NULL and b.has_messages and not b.has_stream:
             add_copies(c, &b, now_ns)
             copies_pass(c.copies, now_ns)
-        if c.copies != NULL and b.has_messages and c.recovery.in_flight > c.recovery.controller.window // 2:
+        if c.copies != NULL and b.has_messages and not source and c.recovery.in_flight > c.recovery.controller.window // 2:
             # Acknowledgements that were lost, or wait: ask for one before the window closes.
             c.owes |= OWES_PING
     if allowed and not source:
