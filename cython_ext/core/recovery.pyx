@@ -29,6 +29,8 @@ cdef enum:
     # bursts are outlasted by trying often; all probes but two are PINGs, so that trying costs little.
     STEADY_EXPIRIES = 10
     MAX_PROBES = 8
+    # The part of a round trip, one of so many, for which a source of a repair block is waited for longer.
+    REPAIR_GRACE = 4
     # What may leave at once where a policer counts.
     SMALL_BURST_PACKETS = 3
     FIRST_PACKETS = 16
@@ -132,6 +134,11 @@ cdef void recovery_on_sent(Recovery* r, uint32_t datagram_bytes, uint32_t frame_
         r.last_eliciting_ns = now_ns
         pacer_spend(&r.pacer, datagram_bytes)
     r.next += 1
+
+
+cdef void recovery_mark_source(Recovery* r) noexcept nogil:
+    """Note that the packet just entered is in a repair block."""
+    packet(r, r.next - 1).flags |= PACKET_SOURCE
 
 
 cdef bint recovery_skip(Recovery* r, bint on_purpose) noexcept nogil:
@@ -391,7 +398,7 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
     cdef int64_t base = r.rtt.smoothed_ns if r.rtt.smoothed_ns > r.rtt.latest_ns else r.rtt.latest_ns
     cdef int64_t delay = base + base * r.time_threshold_8th // 8, lost_before
     # When the first packet of the present run of losses left, 0 between runs; and the longest run.
-    cdef int64_t run_from = 0, longest = 0
+    cdef int64_t run_from = 0, longest = 0, grace
     cdef uint64_t n, end, lost = 0, runs = 0
     cdef SentPacket* p
     r.loss_ns = 0
@@ -414,7 +421,9 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
             if p.state == SENT_ACKED and p.flags & PACKET_ELICITING:
                 run_from = 0
             continue
-        if p.sent_ns <= lost_before or r.largest_acked - n >= r.packet_threshold:
+        # A source of a repair block is not sent again before its repairs can have been reported.
+        grace = base // REPAIR_GRACE if p.flags & PACKET_SOURCE else 0
+        if p.sent_ns + grace <= lost_before or (grace == 0 and r.largest_acked - n >= r.packet_threshold):
             p.state = SENT_LOST
             lost += 1
             runs += not follows_a_loss(r, n)
@@ -427,9 +436,11 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
                     longest = p.sent_ns - run_from
             for_frames(r, p, False)
         else:
-            # Sent in order, so the first one that is not late is the next to become late.
-            r.loss_ns = p.sent_ns + delay
-            break
+            # Sent in order, so the first one that is not late is the next to become late, sources apart.
+            if r.loss_ns == 0 or p.sent_ns + grace + delay < r.loss_ns:
+                r.loss_ns = p.sent_ns + grace + delay
+            if grace == 0:
+                break
     if lost:
         meter_on_lost(&r.losses, lost, runs)
     # Persistent congestion (RFC 9002 7.6): everything sent over more than three probe timeouts was lost.
