@@ -110,8 +110,12 @@ cdef bint more_sent_is_more_lost(const Controller* c, const Bbr* b) noexcept nog
     cdef double expected, spread, share, packets, run
     if not is_telling(c, &b.last) or not is_telling(c, &b.base):
         return False
-    if 10 * b.last_sent_rate < 11 * b.base_sent_rate or (b.state != STARTUP and 3 * b.last_rate < 2 * b.base_rate):
-        # Not more was sent, or much less arrived: a stall, and no answer to a higher rate.
+    # Not more was sent, or much less arrived: a stall, and no answer to a higher rate. (In STARTUP a policer's
+    # bucket may have let any rate pass.)
+    if b.state == STARTUP:
+        if b.last_sent_rate < b.base_sent_rate:
+            return False
+    elif 10 * b.last_sent_rate < 11 * b.base_sent_rate or 3 * b.last_rate < 2 * b.base_rate:
         return False
     share = lost_share(&b.base)
     expected = 1.0 - share
@@ -163,7 +167,8 @@ cdef void answer_policer(Bbr* b) noexcept nogil:
     else:
         b.shared = True
         settle_at(b, <uint64_t> (BETA * b.last_rate))
-    b.settled_rounds = 1
+    # What comes back in the next round was sent before the answer.
+    b.settled_rounds = 0
 
 
 cdef bint more_sent_is_more_delivered(const Controller* c, const Bbr* b) noexcept nogil:
