@@ -32,6 +32,9 @@ FLUSH_BYTES = 128 << 10
 # The code of a connection whose handler or ``async with`` body raised; applications choose others.
 APPLICATION_FAILED = 0x01
 MAX_REASON_BYTES = 256
+# The middle one: as many priorities are more urgent as most applications want.
+DEFAULT_PRIORITY = 3
+MAX_DEADLINE_S = 86_400
 MAX_CODE = (1 << 62) - 1
 # HKDF-Expand of SHA-256 gives at most 255 blocks; a label is prefixed "quantum2 " in one length
 # byte.
@@ -157,22 +160,45 @@ class Connection:
 
     # messages and datagrams
 
-    async def send(self, data: bytes | bytearray | memoryview) -> None:
+    async def send(
+        self,
+        data: bytes | bytearray | memoryview,
+        *,
+        priority: int = DEFAULT_PRIORITY,
+        deadline: float | None = None,
+    ) -> None:
         """Send a reliable message; wait while too much is unacknowledged.
 
-        Messages arrive once each and in no order. A send that is cancelled sent nothing. Raises
-        ConfigurationError for one larger than the peer accepts.
+        Messages arrive once each and in no order. Those of a more urgent *priority*, 0 to 7 with 3
+        for most, leave first; among equals the order of sending is kept. *deadline* is in seconds
+        from now: what has not left by then is not sent, what was lost is not sent again, and the
+        peer does not see the message. That is no error, since `send` returned long before; the
+        statistics count it (`messages_expired`). A send that waits for room until the deadline
+        returns and is counted too. None is never.
+
+        A send that is cancelled sent nothing. Raises ConfigurationError for a message larger than
+        the peer accepts, a priority that does not exist, and a deadline that is no time.
         """
+        due_ns = 0 if deadline is None else self._due_ns(deadline)
         while True:
             try:
-                queued = self.core.send_message(data)
-            except ValueError as error:
+                queued = self.core.send_message(data, priority, due_ns)
+            except (ValueError, OverflowError) as error:
                 raise ConfigurationError(str(error)) from None
             if queued:
                 self._flush(len(data), True)
                 return
             self._check_open()
-            await self._wait(_MESSAGE_SPACE)
+            if not await self._wait_until(_MESSAGE_SPACE, due_ns):
+                self.core.expire_message()
+                return
+
+    def _due_ns(self, deadline: float) -> int:
+        if not isinstance(deadline, int | float) or not 0 <= deadline <= MAX_DEADLINE_S:
+            raise ConfigurationError(
+                f"deadline = {deadline!r} is not between 0 and {MAX_DEADLINE_S:,} seconds"
+            )
+        return self._now_ns() + round(deadline * 1_000_000_000)
 
     async def receive(self) -> bytes:
         """Return the next message; wait for one.
@@ -496,6 +522,18 @@ class Connection:
             # Who waits for an answer wants the question to leave.
             self.flush_now()
         await waiters
+
+    async def _wait_until(self, kind: int, due_ns: int) -> bool:
+        """Wait; False when the time came first. 0 is never."""
+        if due_ns == 0:
+            await self._wait(kind)
+            return True
+        try:
+            async with asyncio.timeout((due_ns - self._now_ns()) / 1_000_000_000):
+                await self._wait(kind)
+        except TimeoutError:
+            return False
+        return True
 
     def _wake(self, kind: int) -> None:
         waiters = self._waiters.get(kind)

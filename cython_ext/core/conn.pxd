@@ -15,6 +15,8 @@ from cython_ext.core.outgoing cimport Outgoing
 from cython_ext.core.params cimport ParamsView, PeerParams
 from cython_ext.core.ranges cimport RangeSet, ReplayWindow
 from cython_ext.core.recovery cimport Recovery
+from cython_ext.core.repair_in cimport RepairIn
+from cython_ext.core.repair_out cimport RepairOut
 from cython_ext.core.stream cimport Stream, StreamQueue, StreamTable
 from cython_ext.crypto.keys cimport TrafficKeys
 
@@ -73,6 +75,16 @@ cdef struct ConnStats:
     uint64_t acks_sent
     uint64_t acks_received
     uint64_t ecn_ce_received
+    uint64_t fec_packets_protected      # sent with the flag FEC
+    uint64_t fec_blocks_sent            # with one repair or more
+    uint64_t fec_repairs_sent
+    uint64_t fec_repair_bytes           # of REPAIR frames
+    uint64_t fec_repairs_dropped        # made, and not sent: needless, stale, or too many
+    uint64_t fec_repairs_received
+    uint64_t fec_packets_recovered      # rebuilt from what the peer sent
+    uint64_t fec_recovered_late         # of those, the packet itself came afterwards
+    uint64_t fec_blocks_failed          # of the peer's: contradictory, or out of reach
+    uint64_t fec_repairs_unused         # of the peer's: nothing was missing
 
 
 cdef struct Conn:
@@ -97,9 +109,16 @@ cdef struct Conn:
     bint ack_now
     int64_t ack_at_ns           # 0 = no ACK owed
     uint64_t[3] ecn_counts      # ECT0, ECT1, CE
+    RangeSet recovered          # packets rebuilt, bounded: reported in ACK, and known should they come after all
+    uint64_t recovered_from     # the peer knows of those below
+    uint64_t recoveries         # how many there were: what an ACK said is known once nothing was added since
+    RepairIn* repair_in         # NULL unless packets with the flag FEC came lately
     Inbox early                 # protected datagrams that came before the client's Finished
     # packets out
     Recovery recovery
+    uint8_t fec                 # FEC_OFF, FEC_AUTO or FEC_ALWAYS: what may be repaired on this connection
+    RepairOut* repair_out       # NULL unless packets were protected lately
+    int64_t repair_at_ns        # when a block closes, or a parity is due; 0 = never
     uint8_t owes
     int64_t send_at_ns          # pacing holds back what there is until then; 0 = nothing held back
     # streams
@@ -178,6 +197,7 @@ cdef bint conn_all_acked(const Conn* c) noexcept nogil
 cdef void conn_credit_consumed(Conn* c, uint64_t consumed) noexcept nogil
 cdef void conn_expire_messages(Conn* c, int64_t now_ns) noexcept nogil
 cdef void conn_credit_messages(Conn* c) noexcept nogil
+cdef void conn_drop_repair_in(Conn* c) noexcept nogil
 cdef void conn_clear(Conn* c) noexcept nogil
 cdef bint conn_start_traffic(Conn* c, int64_t now_ns, uint64_t seed) noexcept nogil
 

@@ -6,13 +6,17 @@ from libc.string cimport memcpy, strlen
 
 from cython_ext.core.inbox cimport inbox_clear
 from cython_ext.core.copies cimport COPY
+from cython_ext.core.loss_meter cimport meter_init
 from cython_ext.core.messages cimport incoming_clear
 from cython_ext.core.outgoing cimport (
     outgoing_clear, outgoing_expire, outgoing_notice_done, outgoing_on_acked, outgoing_on_lost,
     outgoing_waiting,
 )
 from cython_ext.core.ranges cimport ranges_clear, ranges_remove_below
+from cython_ext.core.params cimport FEC_OFF
 from cython_ext.core.recovery cimport SentFrame, recovery_clear, recovery_init
+from cython_ext.core.repair_in cimport repair_in_free
+from cython_ext.core.repair_out cimport repair_out_free
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns, rtt_update
 from cython_ext.core.send_buffer cimport buffer_on_acked, buffer_on_lost
 from cython_ext.core.state cimport (
@@ -29,7 +33,7 @@ from cython_ext.crypto.keys cimport keys_clear
 from cython_ext.wire.frames cimport (
     FRAME_ACK, FRAME_DONE, FRAME_MAX_DATA, FRAME_MAX_MESSAGE_DATA, FRAME_MAX_STREAM_DATA,
     FRAME_MAX_STREAMS_BIDI, FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_MESSAGE_EXPIRED,
-    FRAME_RESET_STREAM, FRAME_STOP_SENDING, FRAME_STREAM, MAX_ACK_RANGES,
+    FRAME_RESET_STREAM, FRAME_STOP_SENDING, FRAME_STREAM, MAX_ACK_RANGES, MAX_RECOVERED_RANGES,
 )
 
 
@@ -202,6 +206,9 @@ cdef void sink(void* owner, const SentFrame* f, bint acked) noexcept nogil:
         if acked and c.received.count > 1:
             # The peer has these ranges; the newest stays for the next ACK to build on.
             ranges_remove_below(&c.received, f.id)
+        if acked and f.low == c.recoveries:
+            # Nothing was rebuilt since, so the peer knows of all below.
+            c.recovered_from = f.id
     elif not acked:
         if f.kind == FRAME_MAX_DATA:
             c.owes |= OWES_MAX_DATA
@@ -297,6 +304,10 @@ cdef bint conn_start_traffic(Conn* c, int64_t now_ns, uint64_t seed) noexcept no
     if c.peer.idle_timeout_ns and (c.idle_timeout_ns == 0 or c.peer.idle_timeout_ns < c.idle_timeout_ns):
         c.idle_timeout_ns = c.peer.idle_timeout_ns
     c.recovery.probe_cap_ns = c.idle_timeout_ns // 64
+    #= 5.7: A sender MUST NOT send REPAIR or the flag FEC to an endpoint whose repair_sources is 0.
+    c.fec = c.params.fec if c.peer.repair_sources else FEC_OFF
+    meter_init(&c.recovery.losses, c.params.assumed_loss, 1)
+    c.recovered.limit = MAX_RECOVERED_RANGES
     conn_touch_idle(c, now_ns)
     return True
 
@@ -350,6 +361,14 @@ cdef void conn_enter_draining(Conn* c, uint8_t cause, int64_t now_ns) noexcept n
         end_soon(c, now_ns)
 
 
+cdef void conn_drop_repair_in(Conn* c) noexcept nogil:
+    """Free what is kept for repair: nothing was protected by the peer for a while."""
+    c.stats.fec_blocks_failed += c.repair_in.blocks_failed + c.repair_in.open_blocks
+    c.stats.fec_repairs_unused += c.repair_in.repairs_unused
+    repair_in_free(c.repair_in)
+    c.repair_in = NULL
+
+
 cdef void conn_clear(Conn* c) noexcept nogil:
     """Free everything that *c* owns."""
     keys_clear(&c.keys)
@@ -363,3 +382,8 @@ cdef void conn_clear(Conn* c) noexcept nogil:
     inbox_clear(&c.datagrams_out)
     inbox_clear(&c.datagrams_in)
     inbox_clear(&c.early)
+    ranges_clear(&c.recovered)
+    repair_in_free(c.repair_in)
+    repair_out_free(c.repair_out)
+    c.repair_in = NULL
+    c.repair_out = NULL

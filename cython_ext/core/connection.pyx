@@ -13,12 +13,13 @@ from cython_ext.core.conn cimport (
     EVENT_ALL_ACKED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_DATAGRAMS, EVENT_MESSAGES,
     EVENT_MESSAGE_SPACE, EVENT_STREAMS_ALLOWED, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOCAL_CLOSE,
     OWES_MAX_MESSAGE_DATA, OWES_PING, QUEUE_READIES, conn_all_acked, conn_clear,
-    conn_credit_consumed, conn_credit_messages, conn_enter_closing, conn_expire_messages, conn_may_send,
-    conn_open_stream, conn_touch, pop_stream,
+    conn_credit_consumed, conn_credit_messages, conn_drop_repair_in, conn_enter_closing,
+    conn_expire_messages, conn_may_send, conn_open_stream, conn_touch, pop_stream,
     stream_forget_if_ended, stream_owes, stream_wants_to_send,
 )
 from cython_ext.core.copies cimport COPIES_ALL, COPIES_DEADLINE, copies_new
 from cython_ext.core.inbox cimport inbox_first_length, inbox_pop, inbox_push
+from cython_ext.core.loss_meter cimport meter_burst, meter_share
 from cython_ext.core.outgoing cimport DEFAULT_LANE, LANES, outgoing_add, outgoing_waiting
 from cython_ext.core.recovery cimport (
     recovery_on_loss_timer, recovery_on_probe_timer, recovery_probe_timeout_ns, recovery_set_controller,
@@ -59,6 +60,9 @@ cdef int64_t conn_next_timer(const Conn* c) noexcept nogil:
     due = earlier(c.handshake_at_ns, c.repeat_at_ns)
     if conn_may_send(c):
         due = earlier(due, earlier(c.ack_at_ns, c.send_at_ns))
+        due = earlier(due, c.repair_at_ns)
+        if c.repair_in != NULL:
+            due = earlier(due, c.repair_in.free_at_ns)
         due = earlier(due, recovery_timer_ns(&c.recovery))
         due = earlier(due, earlier(c.idle_at_ns, c.keepalive_at_ns))
         due = earlier(due, c.messages_out.expiry_ns)
@@ -89,6 +93,8 @@ cdef void conn_handle_timeout(Conn* c, int64_t now_ns) noexcept nogil:
         c.keepalive_at_ns = now_ns + c.params.keepalive_ns
     if c.messages_out.expiry_ns and c.messages_out.expiry_ns <= now_ns:
         conn_expire_messages(c, now_ns)
+    if c.repair_in != NULL and c.repair_in.free_at_ns <= now_ns:
+        conn_drop_repair_in(c)
     due = recovery_timer_ns(&c.recovery)
     if due and due <= now_ns:
         if c.recovery.loss_ns:
@@ -280,11 +286,11 @@ cdef class Connection:
         Raises ValueError for a message larger than the peer accepts, and for a priority that does not exist.
         """
         cdef Py_buffer view
-        cdef uint32_t lane = priority
+        cdef int lane = priority
         cdef int64_t deadline = deadline_ns
         if self.c.state >= CLOSING:
             return False
-        if lane >= LANES:
+        if not 0 <= lane < LANES:
             raise ValueError(f"a priority is 0 (most urgent) to {LANES - 1}, not {priority}")
         if outgoing_waiting(&self.c.messages_out) >= self.c.params.message_buffer_bytes:
             self.c.messages_out.wants_space = True
@@ -524,6 +530,21 @@ cdef class Connection:
             "acks_sent": c.stats.acks_sent,
             "acks_received": c.stats.acks_received,
             "ecn_ce_received": c.stats.ecn_ce_received,
+            "loss_ppm": <uint64_t> (meter_share(&c.recovery.losses) * 1e6),
+            "loss_run_thousandths": <uint64_t> (meter_burst(&c.recovery.losses) * 1e3),
+            "fec_packets_protected": c.stats.fec_packets_protected,
+            "fec_blocks_sent": c.stats.fec_blocks_sent + (c.repair_out.blocks if c.repair_out != NULL else 0),
+            "fec_repairs_sent": c.stats.fec_repairs_sent,
+            "fec_repair_bytes": c.stats.fec_repair_bytes,
+            "fec_repairs_dropped": c.stats.fec_repairs_dropped + (
+                c.repair_out.repairs_dropped if c.repair_out != NULL else 0),
+            "fec_recovered_by_peer": c.recovery.packets_recovered,
+            "fec_repairs_received": c.stats.fec_repairs_received,
+            "fec_packets_recovered": c.stats.fec_packets_recovered,
+            "fec_recovered_late": c.stats.fec_recovered_late,
+            "fec_blocks_failed": c.stats.fec_blocks_failed + (c.repair_in.blocks_failed if c.repair_in != NULL else 0),
+            "fec_repairs_unused": c.stats.fec_repairs_unused + (
+                c.repair_in.repairs_unused if c.repair_in != NULL else 0),
             "ecn_marking": c.recovery.ecn.sends,
             "ecn_failed": c.recovery.ecn.failed,
             "ecn_ce_reported": c.recovery.ecn.marked,

@@ -58,7 +58,7 @@ cdef Copies* copies_new(uint8_t mode) noexcept nogil
 cdef void copies_refresh(Copies* copies, const Recovery* r) noexcept nogil
 cdef void copies_note_message(Copies* copies, uint8_t lane, uint64_t seq, uint64_t length, int64_t deadline_ns,
                               int64_t now_ns) noexcept nogil
-cdef bint copies_are_due(Copies* copies, const Outgoing* o, int64_t now_ns) noexcept nogil
+cdef bint copies_are_due(Copies* copies, const Outgoing* o, const Recovery* r, int64_t now_ns) noexcept nogil
 cdef bint copies_is_useful(const Copies* copies, const Young* y, int64_t now_ns) noexcept nogil
 cdef void copies_note_copy(Copies* copies, Young* y, uint64_t bytes, int64_t now_ns) noexcept nogil
 cdef void copies_pass(Copies* copies, int64_t now_ns) noexcept nogil
@@ -72,5 +72,5 @@ cdef inline Young* copies_young(Copies* copies, uint32_t n) noexcept nogil:
 cdef inline void copies_spend(Copies* copies) noexcept nogil:
     """Note a packet that there is because of the messages, in either direction."""
     copies.tokens -= 1
-    if copies.tokens < -1:
-        copies.tokens = -1
+    if copies.tokens < -4:
+        copies.tokens = -4

@@ -29,7 +29,7 @@ cdef double THREE_COPIES = 0.08
 # Bursts count from this share on; below, a run is chance.
 cdef double BURST_SHARE = 0.005
 # Packets per message, all counted: what up to two copies may cost, and three.
-cdef double ALLOWANCE = 2.95
+cdef double ALLOWANCE = 2.97
 cdef double WIDE_ALLOWANCE = 4.5
 
 
@@ -44,7 +44,7 @@ cdef Copies* copies_new(uint8_t mode) noexcept nogil:
 cdef void copies_refresh(Copies* copies, const Recovery* r) noexcept nogil:
     """Take in what the path does at present."""
     cdef double share = meter_share(&r.losses), burst
-    cdef int64_t one_way = (r.rtt.minimum_ns if r.rtt.minimum_ns else r.rtt.smoothed_ns) // 2
+    cdef int64_t one_way = (r.rtt.undelayed_ns if r.rtt.undelayed_ns else r.rtt.smoothed_ns) // 2
     copies.one_way_ns = one_way
     copies.horizon_ns = 2 * one_way
     if copies.horizon_ns < 2 * MIN_ONE_WAY_NS:
@@ -58,7 +58,8 @@ cdef void copies_refresh(Copies* copies, const Recovery* r) noexcept nogil:
         return
     if r.losses.long_lost >= THREE_COPIES * r.losses.long_packets:
         copies.wanted = MAX_COPIES
-    burst = meter_burst(&r.losses) + 0.25
+    # Rounded up rather than down: the mean of a hundred bursts is uncertain by a quarter.
+    burst = meter_burst(&r.losses) + 0.6
     if burst > copies.wanted:
         copies.wanted = MAX_COPIES if burst >= MAX_COPIES else <uint32_t> burst
 
@@ -69,7 +70,7 @@ cdef inline int64_t offset_64ths(uint32_t wanted, uint32_t stage) noexcept nogil
         return 8
     if stage + 1 == wanted:
         return 29
-    return 18
+    return 17
 
 
 cdef int64_t due_at(const Copies* copies, const Young* y) noexcept nogil:
@@ -109,11 +110,13 @@ cdef void copies_note_message(Copies* copies, uint8_t lane, uint64_t seq, uint64
     """Note a message that leaves whole, for the first time."""
     cdef Young* y
     cdef double allowance
+    cdef bint paused
     if copies.wanted == 0 or length > SMALL_BYTES or (copies.mode == COPIES_DEADLINE and deadline_ns == 0):
         return
     while copies.count and now_ns - copies.ring[copies.first].sent_ns > copies.horizon_ns:
         copies.first = (copies.first + 1) % YOUNG_MESSAGES
         copies.count -= 1
+    paused = copies.count == 0
     if copies.count == YOUNG_MESSAGES:
         copies.first = (copies.first + 1) % YOUNG_MESSAGES
         copies.count -= 1
@@ -131,18 +134,21 @@ cdef void copies_note_message(Copies* copies, uint8_t lane, uint64_t seq, uint64
     y.due_ns = due_at(copies, y)
     allowance = WIDE_ALLOWANCE if copies.wanted == MAX_COPIES else ALLOWANCE
     copies.tokens += allowance
-    if copies.tokens > 2 * allowance:
+    # After a pause there is a full budget: what is rare is cheap.
+    if copies.tokens > 2 * allowance or paused:
         copies.tokens = 2 * allowance
     settle(copies)
 
 
-cdef bint copies_are_due(Copies* copies, const Outgoing* o, int64_t now_ns) noexcept nogil:
+cdef bint copies_are_due(Copies* copies, const Outgoing* o, const Recovery* r, int64_t now_ns) noexcept nogil:
     """Tell whether a packet should leave for the copies that are due."""
     cdef uint32_t n
     cdef Young* y
     cdef const Lane* lane
     cdef MessageOut* m
     cdef bint due = False
+    # The last copy is what is saved when the budget is short.
+    cdef double price = 1
     if copies.due_ns == 0 or copies.due_ns > now_ns:
         return False
     for n in range(copies.count):
@@ -154,9 +160,12 @@ cdef bint copies_are_due(Copies* copies, const Outgoing* o, int64_t now_ns) noex
             m = lane_entry(lane, y.seq)
             if not lane_has(lane, m.start, m.start + m.length + 1) and copies_is_useful(copies, y, now_ns):
                 due = True
+                if (<uint32_t> y.stage) + 1 < copies.wanted or copies.wanted == 1:
+                    price = 0
                 continue
         y.due_ns = 0
-    if not due or copies.tokens < 1:
+    # A quarter of the window stays for what is new: acknowledgements may be lost in a row.
+    if not due or copies.tokens < price or r.in_flight > r.controller.window // 4 * 3:
         copies_pass(copies, now_ns)
         return False
     return True

@@ -16,10 +16,15 @@ from cython_ext.core.copies cimport copies_spend
 from cython_ext.core.inbox cimport inbox_pop, inbox_push
 from cython_ext.core.messages cimport incoming_expired, incoming_misses, incoming_part, incoming_whole
 from cython_ext.core.ranges cimport (
-    REPLAY_FRESH, REPLAY_OLD, ranges_add, ranges_drop_lowest, replay_check, replay_commit,
+    REPLAY_FRESH, REPLAY_OLD, REPLAY_SEEN, ranges_add, ranges_contain, ranges_drop_lowest,
+    ranges_remove, replay_check, replay_commit,
 )
 from cython_ext.core.recovery cimport (
     recovery_ack_begin, recovery_ack_counts, recovery_ack_end, recovery_ack_largest, recovery_ack_range,
+    recovery_recovered_range,
+)
+from cython_ext.core.repair_in cimport (
+    repair_in_add, repair_in_arrived, repair_in_keep, repair_in_new, repair_in_take,
 )
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns
 from cython_ext.core.state cimport (
@@ -33,14 +38,14 @@ from cython_ext.core.stream cimport (
 from cython_ext.crypto.keys cimport NOT_OPENED, keys_exhausted, keys_open
 from cython_ext.wire.cursor cimport Reader, read_varint, reader_init, reader_left
 from cython_ext.wire.frames cimport (
-    FRAME_ACK, FRAME_ACK_ECN, FRAME_CLOSE, FRAME_CLOSE_APP, FRAME_DATAGRAM, FRAME_DONE,
+    FRAME_ACK, FRAME_ACK_RECOVERED_ECN, FRAME_CLOSE, FRAME_CLOSE_APP, FRAME_DATAGRAM, FRAME_DONE,
     FRAME_MAX_DATA, FRAME_MAX_MESSAGE_DATA, FRAME_MAX_STREAM_DATA, FRAME_MAX_STREAMS_BIDI,
-    FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_MESSAGE_EXPIRED, FRAME_MESSAGE_PART, FRAME_RESET_STREAM,
-    FRAME_STOP_SENDING, FRAME_STREAM, STREAM_FIN, Frame, is_ack_eliciting,
-    parse_frame,
+    FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_MESSAGE_EXPIRED, FRAME_MESSAGE_PART, FRAME_REPAIR,
+    FRAME_RESET_STREAM, FRAME_STOP_SENDING, FRAME_STREAM, STREAM_FIN, Frame, is_ack_eliciting,
+    is_repairable, parse_frame,
 )
 from cython_ext.wire.header cimport (
-    ACCEPTED, CLOSED_CONNECTION, DOES_NOT_OPEN, FLAG_ACK, FLAG_URG, FRAME_REFUSED, HEADER_BYTES,
+    ACCEPTED, CLOSED_CONNECTION, DOES_NOT_OPEN, FLAG_ACK, FLAG_FEC, FLAG_URG, FRAME_REFUSED, HEADER_BYTES,
     OUT_OF_WINDOW, REPLAYED, expand_packet_number,
 )
 
@@ -67,13 +72,14 @@ cdef Verdict conn_handle_packet(Conn* c, const Header* header, uint8_t* datagram
     """Process one protected packet in place; its buffer holds plaintext, or garbage, afterwards."""
     cdef uint64_t number
     cdef int fresh
+    cdef TransportError error
     cdef uint32_t plain_bytes
     cdef uint8_t* plain = datagram + HEADER_BYTES
     if c.state == DRAINING or c.state == CLOSED:
         return CLOSED_CONNECTION
     number = expand_packet_number(header.sequence, c.expected)
     fresh = replay_check(&c.replay, number)
-    if fresh != REPLAY_FRESH:
+    if fresh != REPLAY_FRESH and not (fresh == REPLAY_SEEN and c.recovered.count and ranges_contain(&c.recovered, number)):
         return OUT_OF_WINDOW if fresh == REPLAY_OLD else REPLAYED
     #= 4.6: A receiver MUST NOT act on any field of a protected packet before it was opened.
     if keys_open(&c.keys, number, 1 if header.flags & FLAG_URG else 0, datagram, plain, length - HEADER_BYTES, now_ns,
@@ -81,7 +87,8 @@ cdef Verdict conn_handle_packet(Conn* c, const Header* header, uint8_t* datagram
         if keys_exhausted(&c.keys):
             conn_fail(c, AEAD_LIMIT, b"too many packets did not open", now_ns)
         return DOES_NOT_OPEN
-    replay_commit(&c.replay, number)
+    if fresh == REPLAY_FRESH:
+        replay_commit(&c.replay, number)
     if number >= c.expected:
         c.expected = number + 1
     plain_bytes = length - HEADER_BYTES - 16
@@ -95,10 +102,16 @@ cdef Verdict conn_handle_packet(Conn* c, const Header* header, uint8_t* datagram
         # 2 = ECT(0), 1 = ECT(1), 3 = CE on the wire
         c.ecn_counts[0 if ecn == 2 else 1 if ecn == 1 else 2] += 1
         c.stats.ecn_ce_received += ecn == 3
-    if not check_frames(plain, plain_bytes):
-        conn_fail(c, FRAME_ENCODING, b"a frame does not parse", now_ns)
+    error = check_frames(plain, plain_bytes, header.flags & FLAG_FEC)
+    if error != NO_ERROR:
+        fail_frames(c, error, now_ns)
         return FRAME_REFUSED
-    note_received(c, number, process_frames(c, plain, plain_bytes, now_ns), now_ns)
+    if fresh == REPLAY_FRESH:
+        note_received(c, number, process_frames(c, plain, plain_bytes, number, now_ns), now_ns)
+        if c.repair_in != NULL or header.flags & FLAG_FEC:
+            keep_for_repair(c, number, plain, plain_bytes, header.flags & FLAG_FEC, now_ns)
+    else:
+        note_late(c, number, now_ns)
     if header.flags & FLAG_ACK and c.state < CLOSING:
         handle_header_ack(c, header.ack, now_ns)
     if c.wants_flush and conn_all_acked(c):
@@ -112,7 +125,7 @@ cdef Verdict handle_while_closing(Conn* c, const uint8_t* plain, uint32_t plain_
     cdef Reader r
     cdef Frame f
     # What does not parse is not acted on, and not looked into either.
-    reader_init(&r, plain, plain_bytes if check_frames(plain, plain_bytes) else 0)
+    reader_init(&r, plain, plain_bytes if check_frames(plain, plain_bytes, False) == NO_ERROR else 0)
     while reader_left(&r) and parse_frame(&r, &f):
         if f.type == FRAME_CLOSE or f.type == FRAME_CLOSE_APP:
             conn_enter_draining(c, PEER_CLOSE, now_ns)
@@ -124,15 +137,28 @@ cdef Verdict handle_while_closing(Conn* c, const uint8_t* plain, uint32_t plain_
     return ACCEPTED
 
 
-cdef bint check_frames(const uint8_t* plain, uint32_t plain_bytes) noexcept nogil:
+cdef TransportError check_frames(const uint8_t* plain, uint32_t plain_bytes, bint is_source) noexcept nogil:
+    """Tell whether the frames of a packet (*is_source*: with the flag FEC) may be processed."""
     #= 5: A receiver MUST NOT act on any frame of a packet that has a frame which does not parse.
     cdef Reader r
     cdef Frame f
+    cdef bint stray = False
     reader_init(&r, plain, plain_bytes)
     while reader_left(&r):
         if not parse_frame(&r, &f):
-            return False
-    return True
+            return FRAME_ENCODING
+        if is_source and not is_repairable(f.type):
+            stray = True
+    #= 5.7: An endpoint MUST close with PROTOCOL_VIOLATION when a packet with the flag FEC, received or rebuilt, has a frame other than PADDING, STREAM, RESET_STREAM, MESSAGE, MESSAGE_PART, MESSAGE_EXPIRED, DATAGRAM, MAX_DATA, MAX_STREAM_DATA, MAX_STREAMS or MAX_MESSAGE_DATA, or a STREAM frame without length.
+    return PROTOCOL_VIOLATION if stray else NO_ERROR
+
+
+cdef void fail_frames(Conn* c, TransportError error, int64_t now_ns) noexcept nogil:
+    """Close because of what check_frames found."""
+    if error == FRAME_ENCODING:
+        conn_fail(c, error, b"a frame does not parse", now_ns)
+    else:
+        conn_fail(c, error, b"a frame that a source of a repair block may not have", now_ns)
 
 
 cdef void note_received(Conn* c, uint64_t number, uint32_t content, int64_t now_ns) noexcept nogil:
@@ -172,6 +198,83 @@ cdef void note_received(Conn* c, uint64_t number, uint32_t content, int64_t now_
             c.ack_at_ns = now_ns + delay
 
 
+cdef void note_late(Conn* c, uint64_t number, int64_t now_ns) noexcept nogil:
+    """Acknowledge a packet that comes after it was rebuilt; its frames were processed then."""
+    #= 5.7: A packet that arrives after it was rebuilt is opened, and reported as acknowledged from then on; its frames are not processed again.
+    ranges_remove(&c.recovered, number, number + 1)
+    c.stats.fec_recovered_late += 1
+    note_received(c, number, ELICITING | BEYOND_MESSAGES, now_ns)
+
+
+# -- repair ------------------------------------------------------------------------------------------
+
+cdef bint start_repair_in(Conn* c, int64_t now_ns) noexcept nogil:
+    """Make sure that there is something to repair with, and that it is freed in time; False when it cannot be."""
+    if c.params.repair_sources == 0:
+        return False
+    if c.repair_in == NULL:
+        c.repair_in = repair_in_new(<uint32_t> c.params.repair_sources)
+        if c.repair_in == NULL:
+            return False
+    c.repair_in.free_at_ns = now_ns + 3 * rtt_probe_timeout_ns(&c.recovery.rtt, c.recovery.max_ack_delay_ns)
+    return True
+
+
+cdef void keep_for_repair(Conn* c, uint64_t number, const uint8_t* plain, uint32_t plain_bytes, bint is_source,
+                          int64_t now_ns) noexcept nogil:
+    """Keep a source, and rebuild what a packet completes."""
+    if c.state >= CLOSING:
+        return
+    if is_source and start_repair_in(c, now_ns):
+        repair_in_keep(c.repair_in, number, plain, plain_bytes)
+    if c.repair_in != NULL and c.repair_in.open_blocks and repair_in_arrived(c.repair_in, &c.replay, number):
+        take_rebuilt(c, now_ns)
+
+
+cdef void handle_repair(Conn* c, const Frame* f, uint64_t number, int64_t now_ns) noexcept nogil:
+    cdef Reader gaps = f.ranges
+    cdef uint64_t last = f.id
+    cdef uint32_t _n
+    for _n in range(1, f.sources):
+        last += read_varint(&gaps) + 1
+    #= 5.7: An endpoint MUST close with PROTOCOL_VIOLATION when REPAIR names a source number that is not below the number of the packet it came in.
+    if last >= number:
+        conn_fail(c, PROTOCOL_VIOLATION, b"REPAIR of a packet that was not sent", now_ns)
+        return
+    c.stats.fec_repairs_received += 1
+    if start_repair_in(c, now_ns) and repair_in_add(c.repair_in, &c.replay, f):
+        take_rebuilt(c, now_ns)
+
+
+cdef void take_rebuilt(Conn* c, int64_t now_ns) noexcept nogil:
+    """Process what was rebuilt, as if it had arrived."""
+    cdef uint64_t number = 0
+    cdef const uint8_t* plain = NULL
+    cdef uint32_t plain_bytes = 0
+    cdef TransportError error
+    while c.state < CLOSING and repair_in_take(c.repair_in, &number, &plain, &plain_bytes):
+        #= 5.7: A receiver MUST NOT process a rebuilt packet whose number its replay window has seen or that lies below the window.
+        if replay_check(&c.replay, number) != REPLAY_FRESH:
+            continue
+        error = check_frames(plain, plain_bytes, True)
+        if error != NO_ERROR:
+            fail_frames(c, error, now_ns)
+            return
+        #= 5.7: A rebuilt packet counts as received in the replay window and in flow control, its frames are processed, and it is reported in recovered ranges instead of acknowledged ones.
+        replay_commit(&c.replay, number)
+        c.stats.fec_packets_recovered += 1
+        if not ranges_add(&c.recovered, number, number + 1):
+            ranges_drop_lowest(&c.recovered)
+            ranges_add(&c.recovered, number, number + 1)
+        if number < c.recovered_from:
+            c.recovered_from = number
+        c.recoveries += 1
+        process_frames(c, plain, plain_bytes, number, now_ns)
+        repair_in_keep(c.repair_in, number, plain, plain_bytes)
+        #= 5.1: A packet that was rebuilt (5.7) is reported at once.
+        c.ack_now = True
+
+
 cdef void handle_header_ack(Conn* c, uint32_t ack, int64_t now_ns) noexcept nogil:
     cdef uint64_t number = expand_packet_number(ack - 1, c.recovery.next - 1 if c.recovery.next else 0)
     if number < c.recovery.first:
@@ -184,7 +287,7 @@ cdef void handle_header_ack(Conn* c, uint32_t ack, int64_t now_ns) noexcept nogi
 
 
 cdef void handle_ack(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:
-    cdef uint64_t high = f.id, low = f.id - f.first_range, n
+    cdef uint64_t high = f.id, low = f.id - f.first_range, n, _n
     cdef bint newest
     c.stats.acks_received += 1
     if high >= c.recovery.next:
@@ -204,7 +307,18 @@ cdef void handle_ack(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:
         if not recovery_ack_range(&c.recovery, low, high, now_ns):
             conn_fail(c, PROTOCOL_VIOLATION, b"acknowledgement of a packet that was skipped", now_ns)
             return
-    recovery_ack_counts(&c.recovery, newest, f.ecn if f.type == FRAME_ACK_ECN else NULL)
+    # After all that were acknowledged: a number that is in both counts as acknowledged.
+    low = f.id + 1
+    for _n in range(f.recovered_count):
+        high = low - read_varint(&f.recovered) - 2
+        low = high - read_varint(&f.recovered)
+        if high < c.recovery.first:
+            break
+        if not recovery_recovered_range(&c.recovery, low, high, now_ns):
+            conn_fail(c, PROTOCOL_VIOLATION, b"recovery of a packet that was skipped", now_ns)
+            return
+    # The odd types end with counts.
+    recovery_ack_counts(&c.recovery, newest, f.ecn if f.type & 1 else NULL)
     recovery_ack_end(&c.recovery, True, now_ns)
 
 
@@ -368,8 +482,8 @@ cdef void handle_close(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:
     conn_enter_draining(c, PEER_CLOSE if c.close_is_application or f.id == 0 else PEER_ERROR, now_ns)
 
 
-cdef uint32_t process_frames(Conn* c, const uint8_t* plain, uint32_t plain_bytes, int64_t now_ns) noexcept nogil:
-    """Do what the frames say; return what kind of packet this was."""
+cdef uint32_t process_frames(Conn* c, const uint8_t* plain, uint32_t plain_bytes, uint64_t number, int64_t now_ns) noexcept nogil:
+    """Do what the frames of packet *number* say; return what kind of packet this was."""
     cdef Reader r
     cdef Frame f
     cdef uint32_t content = 0
@@ -389,10 +503,12 @@ cdef uint32_t process_frames(Conn* c, const uint8_t* plain, uint32_t plain_bytes
             handle_message(c, &f, now_ns)
             if copies == c.messages_in.duplicates:
                 content |= NEWS
-        elif f.type == FRAME_ACK or f.type == FRAME_ACK_ECN:
+        elif FRAME_ACK <= f.type <= FRAME_ACK_RECOVERED_ECN:
             handle_ack(c, &f, now_ns)
         elif f.type == FRAME_DATAGRAM:
             handle_datagram(c, &f)
+        elif f.type == FRAME_REPAIR:
+            handle_repair(c, &f, number, now_ns)
         elif f.type == FRAME_MAX_STREAM_DATA:
             handle_max_stream_data(c, &f, now_ns)
         elif f.type == FRAME_MAX_DATA:

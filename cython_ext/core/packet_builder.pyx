@@ -19,8 +19,14 @@ from cython_ext.core.inbox cimport inbox_first_length, inbox_pop
 from cython_ext.core.message_builder cimport add_copies, add_messages
 from cython_ext.core.outgoing cimport outgoing_has_work
 from cython_ext.core.pacer cimport pacer_allows, pacer_next_ns
+from cython_ext.core.protection cimport (
+    protection_close, protection_is_on, protection_poll, protection_wants,
+)
 from cython_ext.core.recovery cimport (
     FULL_PROBES, recovery_add_frame, recovery_on_sent, recovery_reserve, recovery_skip, recovery_skip_due,
+)
+from cython_ext.core.repair_out cimport (
+    WaitingRepair, repair_out_add, repair_out_first, repair_out_pop,
 )
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns
 from cython_ext.core.send_buffer cimport buffer_next, buffer_on_sent
@@ -34,24 +40,34 @@ from cython_ext.wire.cursor cimport (
     varint_size, write_bytes, write_u8, write_varint, writer_init, writer_left,
 )
 from cython_ext.wire.frames cimport (
-    FRAME_ACK, FRAME_ACK_ECN, FRAME_CLOSE, FRAME_CLOSE_APP, FRAME_DATAGRAM, FRAME_DONE,
+    FRAME_ACK, FRAME_ACK_RECOVERED, FRAME_CLOSE, FRAME_CLOSE_APP, FRAME_DATAGRAM, FRAME_DONE,
     FRAME_MAX_DATA, FRAME_MAX_MESSAGE_DATA, FRAME_MAX_STREAM_DATA, FRAME_MAX_STREAMS_BIDI,
     FRAME_MAX_STREAMS_UNI, FRAME_PING, FRAME_RESET_STREAM,
     FRAME_STOP_SENDING, FRAME_STREAM, STREAM_FIN, STREAM_LEN, STREAM_OFF,
 )
-from cython_ext.wire.header cimport FLAG_ACK, FLAG_FIN, FLAG_URG, HEADER_BYTES, TAG_BYTES, write_header
+from cython_ext.wire.header cimport FLAG_ACK, FLAG_FEC, FLAG_FIN, FLAG_URG, HEADER_BYTES, TAG_BYTES, write_header
 
 cdef enum:
     # So many packets with nothing but ACK make one that is acknowledged itself, or the ledger would
     # grow as long as only the peer has something to say (RFC 9000 13.2.4).
     ACK_ONLY_PACKETS = 32
+    # An ACK goes beside a repair when it can tell a few ranges there.
+    REPAIR_ACK_BYTES = 128
 
 
 # -- frames ------------------------------------------------------------------------------------------
 
+cdef unsigned int recovered_ranges(const Conn* c, unsigned int most) noexcept nogil:
+    """Return how many recovered ranges, the newest, the peer is to be told."""
+    cdef unsigned int n = 0
+    while n < most and n < c.recovered.count and c.recovered.items[c.recovered.count - 1 - n].high > c.recovered_from:
+        n += 1
+    return n
+
+
 cdef void add_ack(Conn* c, Build* b, int64_t now_ns) noexcept nogil:
     """Write ACK with as many ranges as fit, newest first."""
-    cdef unsigned int n = c.received.count, more = 0, last
+    cdef unsigned int n = c.received.count, more = 0, recovered = 0, last
     cdef uint64_t lowest
     cdef bint ecn = c.ecn_counts[0] or c.ecn_counts[1] or c.ecn_counts[2]
     cdef int64_t delay_us = (now_ns - c.largest_received_ns) // 1000
@@ -60,9 +76,12 @@ cdef void add_ack(Conn* c, Build* b, int64_t now_ns) noexcept nogil:
     # A further range takes at most 16 bytes; what does not fit is older and less urgent.
     last = n - 1
     more = <unsigned int> ((writer_left(&b.w) - 64) // 16) if writer_left(&b.w) > 64 else 0
+    if c.recovered.count:
+        recovered = recovered_ranges(c, more // 2)
+        more -= recovered
     if more > n - 1:
         more = n - 1
-    write_u8(&b.w, FRAME_ACK_ECN if ecn else FRAME_ACK)
+    write_u8(&b.w, (FRAME_ACK_RECOVERED if recovered else FRAME_ACK) + (1 if ecn else 0))
     write_varint(&b.w, c.received.items[last].high - 1)
     write_varint(&b.w, <uint64_t> (delay_us if delay_us > 0 else 0))
     write_varint(&b.w, more)
@@ -72,10 +91,17 @@ cdef void add_ack(Conn* c, Build* b, int64_t now_ns) noexcept nogil:
         write_varint(&b.w, lowest - c.received.items[last - n].high - 1)
         write_varint(&b.w, c.received.items[last - n].high - 1 - c.received.items[last - n].low)
         lowest = c.received.items[last - n].low
+    if recovered:
+        write_varint(&b.w, recovered)
+        lowest = c.received.items[last].high
+        for n in range(1, recovered + 1):
+            write_varint(&b.w, lowest - c.recovered.items[c.recovered.count - n].high - 1)
+            write_varint(&b.w, c.recovered.items[c.recovered.count - n].high - 1 - c.recovered.items[c.recovered.count - n].low)
+            lowest = c.recovered.items[c.recovered.count - n].low
     if ecn:
         for n in range(3):
             write_varint(&b.w, c.ecn_counts[n])
-    recovery_add_frame(&c.recovery, FRAME_ACK, c.received.items[last].high - 1, 0, 0)
+    recovery_add_frame(&c.recovery, FRAME_ACK, c.received.items[last].high - 1, c.recoveries, 0)
     b.frames += 1
     b.anything = True
     c.unacknowledged = 0
@@ -281,14 +307,59 @@ cdef uint32_t build_close(Conn* c, uint8_t* out, int64_t now_ns) noexcept nogil:
     return seal(c, out, &b, FLAG_FIN, now_ns)
 
 
+cdef uint32_t poll_unprotected(Conn* c, uint8_t* out, Build* b, bint ack_due, int64_t now_ns) noexcept nogil:
+    """Send what is owed, in a packet that no repair covers."""
+    cdef uint32_t length
+    if ack_due or c.unacknowledged:
+        add_ack(c, b, now_ns)
+    add_owed(c, b)
+    add_stream_controls(c, b)
+    if c.owes & OWES_PING and writer_left(&b.w):
+        write_u8(&b.w, FRAME_PING)
+        b.eliciting = True
+        b.anything = True
+        c.owes &= <uint8_t> ~OWES_PING
+    if not b.anything:
+        return 0
+    length = seal(c, out, b, 0, now_ns)
+    if length == 0:
+        conn_fail(c, AEAD_LIMIT, b"the key may seal no more packets", now_ns)
+    return length
+
+
+cdef uint32_t poll_repair(Conn* c, uint8_t* out, Build* b, bint ack_due, int64_t now_ns) noexcept nogil:
+    """Send the parity that is due, with an ACK that is owed when there is room for it."""
+    cdef WaitingRepair* repair = repair_out_first(c.repair_out)
+    cdef uint32_t length
+    if ack_due or c.unacknowledged:
+        if writer_left(&b.w) < repair.frame.bytes + REPAIR_ACK_BYTES:
+            if ack_due:
+                return poll_unprotected(c, out, b, ack_due, now_ns)
+        else:
+            b.w.end -= repair.frame.bytes
+            add_ack(c, b, now_ns)
+            b.w.end += repair.frame.bytes
+    write_bytes(&b.w, repair.frame.data, repair.frame.bytes)
+    b.eliciting = True
+    b.anything = True
+    c.stats.fec_repairs_sent += 1
+    c.stats.fec_repair_bytes += repair.frame.bytes
+    repair_out_pop(c.repair_out)
+    #= 5.7: A lost REPAIR is not retransmitted.
+    length = seal(c, out, b, 0, now_ns)
+    if length == 0:
+        conn_fail(c, AEAD_LIMIT, b"the key may seal no more packets", now_ns)
+    return length
+
+
 cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns) noexcept nogil:
     """Write the next datagram to *out*; return its size, 0 when nothing may leave now.
 
     When pacing holds something back, `send_at_ns` says until when.
     """
     cdef Build b
-    cdef uint32_t full, length
-    cdef bint ack_due, content, allowed, probing, bare, copies_due = False
+    cdef uint32_t full, length, head = 0
+    cdef bint ack_due, content, allowed, probing, bare, copies_due = False, source = False, repair = False
     if capacity < c.datagram_bytes:
         return 0
     if c.state == CLOSING:
@@ -299,15 +370,17 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
         conn_expire_messages(c, now_ns)
     if c.copies != NULL:
         copies_refresh(c.copies, &c.recovery)
-        copies_due = copies_are_due(c.copies, &c.messages_out, now_ns)
+        copies_due = copies_are_due(c.copies, &c.messages_out, &c.recovery, now_ns)
         c.copies.blocked = copies_due
     ack_due = c.ack_now or (c.ack_at_ns and c.ack_at_ns <= now_ns)
     content = has_content(c) or copies_due
     probing = c.recovery.probes_owed > 0
     bare = c.recovery.probes_owed > FULL_PROBES
     c.send_at_ns = 0
+    if c.repair_out != NULL:
+        repair = protection_poll(c, not content, now_ns)
     #= 7: An endpoint MUST NOT have more bytes in flight than its congestion controller allows, probes excepted.
-    allowed = probing or (content and c.recovery.in_flight + c.datagram_bytes <= c.recovery.controller.window)
+    allowed = probing or ((content or repair) and c.recovery.in_flight + c.datagram_bytes <= c.recovery.controller.window)
     if allowed and not probing and not pacer_allows(&c.recovery.pacer, now_ns):
         c.send_at_ns = pacer_next_ns(&c.recovery.pacer, c.datagram_bytes)
         allowed = False
@@ -326,7 +399,19 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
     memset(&b, 0, sizeof(Build))
     full = c.datagram_bytes - HEADER_BYTES - TAG_BYTES
     writer_init(&b.w, out + HEADER_BYTES, full)
-    if ack_due or c.unacknowledged:
+    if allowed and not probing and (repair or protection_is_on(c)):
+        if repair:
+            return poll_repair(c, out, &b, ack_due, now_ns)
+        if content and protection_wants(c, &head, now_ns):
+            if ack_due or c.owes & (OWES_DONE | OWES_PING) or c.controls.first != NULL:
+                # What a source may not hold goes ahead.
+                length = poll_unprotected(c, out, &b, ack_due, now_ns)
+                if length or c.state >= CLOSING:
+                    return length
+            source = True
+            full -= head
+            writer_init(&b.w, out + HEADER_BYTES, full)
+    if (ack_due or c.unacknowledged) and not source:
         add_ack(c, &b, now_ns)
     if allowed and not bare:
         add_owed(c, &b)
@@ -350,6 +435,9 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
         elif c.copies != NULL and b.has_messages and not b.has_stream:
             add_copies(c, &b, now_ns)
             copies_pass(c.copies, now_ns)
+        if c.copies != NULL and b.has_messages and c.recovery.in_flight > c.recovery.controller.window // 2:
+            # Acknowledgements that were lost, or wait: ask for one before the window closes.
+            c.owes |= OWES_PING
     if allowed:
         # A probe says that it is one: a packet of messages alone may be acknowledged late (section 5.1).
         if (c.owes & OWES_PING or probing) and writer_left(&b.w):
@@ -362,11 +450,17 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
             c.recovery.probes_sent += 1
     if not b.anything:
         return 0
+    if source:
+        source = repair_out_add(c.repair_out, c.recovery.next, out + HEADER_BYTES, <uint32_t> (b.w.at - (out + HEADER_BYTES)))
+        if source:
+            c.stats.fec_packets_protected += 1
+        else:
+            protection_close(c, now_ns)
     if (not b.eliciting and c.recovery.eliciting_in_flight == 0 and writer_left(&b.w)
             and c.recovery.next - c.recovery.first >= ACK_ONLY_PACKETS):
         write_u8(&b.w, FRAME_PING)
         b.eliciting = True
-    length = seal(c, out, &b, 0, now_ns)
+    length = seal(c, out, &b, FLAG_FEC if source else 0, now_ns)
     if length == 0:
         conn_fail(c, AEAD_LIMIT, b"the key may seal no more packets", now_ns)
     return length

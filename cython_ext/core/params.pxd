@@ -2,6 +2,11 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+cdef enum:
+    FEC_OFF = 0
+    FEC_AUTO = 1
+    FEC_ALWAYS = 2
+
 
 cdef struct ParamsView:
     # what we offer the peer (docs/protocol.md section 4.1)
@@ -14,6 +19,7 @@ cdef struct ParamsView:
     uint64_t max_datagram_bytes
     int64_t idle_timeout_ns
     int64_t max_ack_delay_ns
+    uint64_t repair_sources         # plaintexts kept for repair, 0 to 256
     # our own
     uint64_t send_datagram_bytes    # largest UDP payload we send
     uint64_t send_buffer_bytes      # per stream; writes wait above it
@@ -26,6 +32,8 @@ cdef struct ParamsView:
     uint8_t controller              # index into CONTROLLERS
     uint8_t copies                  # COPIES_OFF, COPIES_DEADLINE or COPIES_ALL
     uint64_t key_update_packets
+    uint8_t fec                     # index into FEC_MODES
+    double assumed_loss             # share of packets taken for lost until something was measured
     uint32_t max_connections        # of an endpoint
     uint32_t max_half_open
 
@@ -40,6 +48,7 @@ cdef struct PeerParams:
     uint64_t max_datagram_bytes
     int64_t idle_timeout_ns
     int64_t max_ack_delay_ns
+    uint64_t repair_sources
 
 
 cdef bint read_peer(PeerParams* peer, dict params)

@@ -17,6 +17,7 @@ class Params:
         max_datagram_bytes: int = 1452,
         idle_timeout_ns: int = 30000000000,
         max_ack_delay_ns: int = 25000000,
+        repair_sources: int = 64,
         send_datagram_bytes: int = 1232,
         send_buffer_bytes: int = 4194304,
         message_buffer_bytes: int = 4194304,
@@ -29,10 +30,14 @@ class Params:
         copies: str = "deadline",
         suites: tuple[int, ...] = (1, 2),
         key_update_packets: int = 1048576,
+        fec: str = "auto",
+        assumed_loss: float = 0.0,
         max_connections: int = 100000,
         max_half_open: int = 1024,
     ) -> None: ...
     def encode(self) -> bytes: ...
+
+FEC_MODES: tuple[str, ...]
 
 def encode_varint(value: int) -> bytes: ...
 def decode_varint(data: bytes, at: int) -> tuple[int, int] | None: ...

@@ -10,8 +10,10 @@ COPIES = ("off", "deadline", "all")
 WIRE = {
     1: ("max_data", 0), 2: ("max_stream_data", 0), 3: ("max_streams_bidi", 0), 4: ("max_streams_uni", 0),
     5: ("max_message_data", 0), 6: ("max_message_bytes", 0), 7: ("max_datagram_bytes", 1200),
-    8: ("idle_timeout_ms", 0), 9: ("max_ack_delay_us", 25000),
+    8: ("idle_timeout_ms", 0), 9: ("max_ack_delay_us", 25000), 10: ("repair_sources", 0),
 }
+# When repairs are sent; the order is that of the enum in params.pxd.
+FEC_MODES = ("off", "auto", "always")
 
 
 cdef class Params:
@@ -32,6 +34,7 @@ cdef class Params:
         max_datagram_bytes: int = 1452,
         idle_timeout_ns: int = 30_000_000_000,
         max_ack_delay_ns: int = 25_000_000,
+        repair_sources: int = 64,
         send_datagram_bytes: int = 1232,
         send_buffer_bytes: int = 4 << 20,
         message_buffer_bytes: int = 4 << 20,
@@ -44,6 +47,8 @@ cdef class Params:
         copies: str = "deadline",
         suites: tuple[int, ...] = (1, 2),
         key_update_packets: int = 1 << 20,
+        fec: str = "auto",
+        assumed_loss: float = 0.0,
         max_connections: int = 100_000,
         max_half_open: int = 1024,
     ) -> None:
@@ -57,6 +62,8 @@ cdef class Params:
             "max_datagram_bytes": (max_datagram_bytes, 1200, 65507),
             "idle_timeout_ns": (idle_timeout_ns, 0, 1 << 50),
             "max_ack_delay_ns": (max_ack_delay_ns, 0, 16_000_000_000),
+            "repair_sources": (repair_sources, 0, 256),
+            "assumed_loss": (assumed_loss, 0, 0.5),
             "send_datagram_bytes": (send_datagram_bytes, 1200, 65507),
             "send_buffer_bytes": (send_buffer_bytes, 1200, 1 << 32),
             "message_buffer_bytes": (message_buffer_bytes, 1200, 1 << 32),
@@ -75,6 +82,8 @@ cdef class Params:
             raise ValueError(f"no congestion controller is called {controller!r}; known: {', '.join(CONTROLLERS)}")
         if copies not in COPIES:
             raise ValueError(f"copies = {copies!r} is unknown; known: {', '.join(COPIES)}")
+        if fec not in FEC_MODES:
+            raise ValueError(f"fec = {fec!r} is unknown; known: {', '.join(FEC_MODES)}")
         if not suites or any(suite not in (1, 2) for suite in suites):
             raise ValueError("suites are 1 (AES-256-GCM) and 2 (ChaCha20-Poly1305), at least one of them")
         self.suites = tuple(suites)
@@ -88,6 +97,7 @@ cdef class Params:
         v.max_datagram_bytes = max_datagram_bytes
         v.idle_timeout_ns = idle_timeout_ns
         v.max_ack_delay_ns = max_ack_delay_ns
+        v.repair_sources = repair_sources
         v.send_datagram_bytes = send_datagram_bytes
         v.send_buffer_bytes = send_buffer_bytes
         v.message_buffer_bytes = message_buffer_bytes
@@ -99,6 +109,8 @@ cdef class Params:
         v.controller = CONTROLLERS.index(controller)
         v.copies = COPIES.index(copies)
         v.key_update_packets = key_update_packets
+        v.fec = FEC_MODES.index(fec)
+        v.assumed_loss = assumed_loss
         v.max_connections = max_connections
         v.max_half_open = max_half_open
 
@@ -109,6 +121,7 @@ cdef class Params:
             1: v.max_data, 2: v.max_stream_data, 3: v.max_streams_bidi, 4: v.max_streams_uni,
             5: v.max_message_data, 6: v.max_message_bytes, 7: v.max_datagram_bytes,
             8: v.idle_timeout_ns // 1_000_000, 9: v.max_ack_delay_ns // 1_000,
+            10: v.repair_sources,
         }
         out = b""
         for key, value in values.items():
@@ -150,7 +163,7 @@ def decode_params(data: bytes) -> dict[str, int] | None:
         found[key[0]] = value[0]
         at = value[1]
     params = {name: found.get(key, default) for key, (name, default) in WIRE.items()}
-    if params["max_datagram_bytes"] < 1200 or params["max_ack_delay_us"] > 1 << 24:
+    if params["max_datagram_bytes"] < 1200 or params["max_ack_delay_us"] > 1 << 24 or params["repair_sources"] > 256:
         return None
     return params
 
@@ -165,4 +178,5 @@ cdef bint read_peer(PeerParams* peer, dict params):
     peer.max_datagram_bytes = params["max_datagram_bytes"]
     peer.idle_timeout_ns = min(params["idle_timeout_ms"], 1 << 40) * 1_000_000
     peer.max_ack_delay_ns = params["max_ack_delay_us"] * 1_000
+    peer.repair_sources = params["repair_sources"]
     return True

@@ -19,6 +19,7 @@ cdef enum:
     SENT_IN_FLIGHT = 1
     SENT_ACKED = 2
     SENT_LOST = 3           # kept for a while, to recognise a spurious loss
+    SENT_RECOVERED = 4      # lost, and what it carried was rebuilt by the peer; kept likewise
 
 cdef enum:
     FULL_PROBES = 2         # of one expiry carry data; the others are PINGs
@@ -55,6 +56,7 @@ cdef struct Recovery:
     uint64_t first
     uint64_t next
     uint64_t first_in_flight    # nothing below is in flight; a place to start looking
+    RangeSet recovered          # numbers reported as rebuilt, from `first` on, likewise
     RangeSet acked              # numbers acknowledged, from `first` on: an ACK repeats most of what the last one said
     SentFrame* frames
     uint64_t frame_capacity     # power of two
@@ -92,6 +94,7 @@ cdef struct Recovery:
     uint64_t packets_lost
     uint64_t bytes_lost
     uint64_t packets_spurious
+    uint64_t packets_recovered  # lost, and rebuilt by the peer
     uint64_t probes_sent
     uint64_t packets_acked
     uint64_t persistent_events
@@ -106,6 +109,7 @@ cdef bint recovery_skip(Recovery* r, bint on_purpose) noexcept nogil
 cdef bint recovery_skip_due(const Recovery* r) noexcept nogil
 cdef void recovery_ack_begin(Recovery* r, int64_t now_ns) noexcept nogil
 cdef bint recovery_ack_range(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil
+cdef bint recovery_recovered_range(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil
 cdef void recovery_ack_largest(Recovery* r, uint64_t largest, int64_t ack_delay_ns, int64_t now_ns) noexcept nogil
 cdef void recovery_ack_counts(Recovery* r, bint is_newest, const uint64_t* counts) noexcept nogil
 cdef bint recovery_set_controller(Recovery* r, uint8_t controller, int64_t now_ns) noexcept nogil

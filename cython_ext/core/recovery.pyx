@@ -35,6 +35,9 @@ cdef enum:
     FIRST_FRAMES = 32
 
 
+ctypedef bint (*Mark)(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil
+
+
 cdef inline SentPacket* packet(const Recovery* r, uint64_t number) noexcept nogil:
     return &r.packets[number & (r.packet_capacity - 1)]
 
@@ -60,6 +63,7 @@ cdef void recovery_clear(Recovery* r) noexcept nogil:
     free(r.packets)
     free(r.frames)
     ranges_clear(&r.acked)
+    ranges_clear(&r.recovered)
     r.packets = NULL
     r.frames = NULL
     r.packet_capacity = r.frame_capacity = 0
@@ -160,7 +164,7 @@ cdef void advance(Recovery* r, int64_t now_ns) noexcept nogil:
         p = packet(r, r.first)
         if p.state == SENT_IN_FLIGHT:
             break
-        if p.state == SENT_LOST and now_ns - p.sent_ns < keep_ns:
+        if p.state >= SENT_LOST and now_ns - p.sent_ns < keep_ns:
             break
         # A skipped number is remembered until the peer cannot plausibly acknowledge it any more.
         if p.state == SENT_NOTHING and p.flags & PACKET_SKIPPED and r.first > r.largest_acked:
@@ -169,6 +173,8 @@ cdef void advance(Recovery* r, int64_t now_ns) noexcept nogil:
         r.first += 1
     if r.acked.count and r.acked.items[0].low < r.first:
         ranges_remove_below(&r.acked, r.first)
+    if r.recovered.count:
+        ranges_remove_below(&r.recovered, r.first)
 
 
 cdef void for_frames(Recovery* r, const SentPacket* p, bint acked) noexcept nogil:
@@ -198,10 +204,39 @@ cdef void on_spurious(Recovery* r, uint64_t number, int64_t now_ns) noexcept nog
     r.controller.algorithm.on_spurious(&r.controller, now_ns)
 
 
+cdef bint follows_a_loss(const Recovery* r, uint64_t number) noexcept nogil:
+    """Tell whether the packet sent before *number* was lost as well."""
+    cdef const SentPacket* p
+    while number > r.first:
+        number -= 1
+        p = packet(r, number)
+        if p.state != SENT_NOTHING:
+            return p.state >= SENT_LOST
+    return False
+
+
+cdef void note_lost(Recovery* r, const SentPacket* p) noexcept nogil:
+    """Count an ack-eliciting packet that was in flight as lost."""
+    r.in_flight -= p.bytes
+    r.eliciting_in_flight -= 1
+    r.packets_lost += 1
+    r.bytes_lost += p.bytes
+    r.delivery.lost += p.bytes
+    r.event.lost_bytes += p.bytes
+    r.event.lost_packets += 1
+    r.event.newest_lost_bytes = p.bytes
+    r.event.newest_lost_in_flight = p.snapshot.in_flight
+    r.event.newest_lost_since = r.delivery.lost - p.snapshot.lost
+    r.event.newest_lost_app_limited = p.snapshot.app_limited
+    if p.sent_ns > r.event.largest_sent_ns:
+        r.event.largest_sent_ns = p.sent_ns
+
+
 cdef bint mark_acked(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil:
     """Mark [low, high), none of which was acknowledged before; False at a number skipped on purpose."""
     cdef uint64_t n, arrived = 0
     cdef SentPacket* p
+    cdef bint rebuilt
     for n in range(low, high):
         p = packet(r, n)
         if p.state == SENT_ACKED:
@@ -210,7 +245,8 @@ cdef bint mark_acked(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) n
             if p.flags & PACKET_SKIPPED:
                 return False
             continue
-        if p.state == SENT_LOST:
+        rebuilt = p.state == SENT_RECOVERED
+        if p.state >= SENT_LOST:
             on_spurious(r, n, now_ns)
         else:
             arrived += 1
@@ -228,8 +264,34 @@ cdef bint mark_acked(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) n
             delivery_on_acked(&r.delivery, &r.event.sample, &p.snapshot, p.sent_ns, p.bytes, now_ns)
             if p.sent_ns > r.event.largest_sent_ns:
                 r.event.largest_sent_ns = p.sent_ns
-        for_frames(r, p, True)
+        if not rebuilt:
+            for_frames(r, p, True)
     meter_on_acked(&r.losses, arrived)
+    return True
+
+
+cdef bint mark_recovered(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil:
+    """Mark [low, high): lost for the controller, and delivered for those whose frames they carried."""
+    cdef uint64_t n, lost = 0, runs = 0
+    cdef SentPacket* p
+    for n in range(low, high):
+        p = packet(r, n)
+        if p.state == SENT_NOTHING and p.flags & PACKET_SKIPPED:
+            return False
+        if p.state != SENT_IN_FLIGHT and p.state != SENT_LOST:
+            continue
+        if p.state == SENT_IN_FLIGHT:
+            lost += 1
+            if not follows_a_loss(r, n):
+                runs += 1
+                r.event.lost_runs += 1
+            if p.flags & PACKET_ELICITING:
+                note_lost(r, p)
+        p.state = SENT_RECOVERED
+        r.packets_recovered += 1
+        for_frames(r, p, True)
+    if lost:
+        meter_on_lost(&r.losses, lost, runs)
     return True
 
 
@@ -238,32 +300,44 @@ cdef bint recovery_ack_range(Recovery* r, uint64_t low, uint64_t high, int64_t n
 
     Costs what is new in the range, and a search: not what earlier ACKs said already.
     """
-    cdef unsigned int at
-    cdef uint64_t stop
-    cdef uint64_t end = high + 1
     #= 5.2: An endpoint MUST close with PROTOCOL_VIOLATION when it receives an acknowledgement, in a frame or in the header, of a packet number that it has not sent or has skipped on purpose.
     if high >= r.next:
         return False
+    return mark_new(r, &r.acked, mark_acked, low, high + 1, now_ns)
+
+
+cdef bint recovery_recovered_range(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil:
+    """Mark [low, high] as lost and rebuilt; False as for recovery_ack_range, which comes first for all of an ACK."""
+    #= 5.2: This holds for recovered ranges too.
+    if high >= r.next:
+        return False
+    return mark_new(r, &r.recovered, mark_recovered, low, high + 1, now_ns)
+
+
+cdef bint mark_new(Recovery* r, RangeSet* known, Mark mark, uint64_t low, uint64_t end, int64_t now_ns) noexcept nogil:
+    """Mark what of [low, end) is not in *known*, and enter it there."""
+    cdef unsigned int at
+    cdef uint64_t stop, next
     if low < r.first:
         low = r.first
     if low >= end:
         return True
-    high = low
-    at = ranges_find(&r.acked, low)
-    while high < end:
+    next = low
+    at = ranges_find(known, low)
+    while next < end:
         stop = end
-        if at < r.acked.count:
-            if r.acked.items[at].low <= high:
-                high = r.acked.items[at].high
+        if at < known.count:
+            if known.items[at].low <= next:
+                next = known.items[at].high
                 at += 1
                 continue
-            if r.acked.items[at].low < stop:
-                stop = r.acked.items[at].low
-        if not mark_acked(r, high, stop, now_ns):
+            if known.items[at].low < stop:
+                stop = known.items[at].low
+        if not mark(r, next, stop, now_ns):
             return False
-        high = stop
+        next = stop
     # Without memory the numbers are only looked at again.
-    ranges_add(&r.acked, low, end)
+    ranges_add(known, low, end)
     return True
 
 
@@ -280,17 +354,6 @@ cdef void recovery_ack_largest(Recovery* r, uint64_t largest, int64_t ack_delay_
     if not r.acked_any or largest > r.largest_acked:
         r.acked_any = True
         r.largest_acked = largest
-
-
-cdef bint follows_a_loss(const Recovery* r, uint64_t number) noexcept nogil:
-    """Tell whether the packet sent before *number* was lost as well."""
-    cdef const SentPacket* p
-    while number > r.first:
-        number -= 1
-        p = packet(r, number)
-        if p.state != SENT_NOTHING:
-            return p.state == SENT_LOST
-    return False
 
 
 cdef void recovery_ack_counts(Recovery* r, bint is_newest, const uint64_t* counts) noexcept nogil:
@@ -356,24 +419,12 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
             lost += 1
             runs += not follows_a_loss(r, n)
             if p.flags & PACKET_ELICITING:
-                r.in_flight -= p.bytes
-                r.eliciting_in_flight -= 1
-                r.packets_lost += 1
-                r.bytes_lost += p.bytes
-                r.delivery.lost += p.bytes
-                r.event.lost_bytes += p.bytes
+                note_lost(r, p)
                 if run_from == 0:
                     run_from = p.sent_ns
                     r.event.lost_runs += 1
-                r.event.lost_packets += 1
-                r.event.newest_lost_bytes = p.bytes
-                r.event.newest_lost_in_flight = p.snapshot.in_flight
-                r.event.newest_lost_since = r.delivery.lost - p.snapshot.lost
-                r.event.newest_lost_app_limited = p.snapshot.app_limited
                 if p.sent_ns - run_from > longest:
                     longest = p.sent_ns - run_from
-                if p.sent_ns > r.event.largest_sent_ns:
-                    r.event.largest_sent_ns = p.sent_ns
             for_frames(r, p, False)
         else:
             # Sent in order, so the first one that is not late is the next to become late.

@@ -10,7 +10,8 @@ Two things follow that its users rely on. A parity row depends on k and its inde
 (k, m) begin those of (k, m + 1). And a shard that is all zero, or shorter than the others, costs
 nothing: a block that closes early is the full code with empty shards.
 
-Pointers are borrowed for the call. No function allocates but code_start.
+Pointers are borrowed for the call. No function allocates but code_start; those that end in `_once` need no Code,
+and compute their coefficients anew: for repair blocks, whose k is known only when they close.
 """
 
 from libc.stddef cimport size_t
@@ -61,5 +62,16 @@ cdef void code_add(
 # written, when fewer than k are here. One thread at a time: the code keeps the matrices it has used.
 cdef bint code_decode(
     Code* code, const uint8_t* const* shards, const size_t* lengths,
+    uint8_t* const* rebuilt, size_t shard_bytes,
+) noexcept nogil
+
+# As code_encode and code_decode, for the code of k data and m parity shards. Nothing is checked: k and m are
+# at least 1 and k + m at most MAX_SHARDS.
+cdef void encode_once(
+    uint32_t k, const uint8_t* const* data, const size_t* lengths,
+    uint8_t* const* parities, uint32_t count, size_t shard_bytes,
+) noexcept nogil
+cdef bint decode_once(
+    uint32_t k, uint32_t m, const uint8_t* const* shards, const size_t* lengths,
     uint8_t* const* rebuilt, size_t shard_bytes,
 ) noexcept nogil

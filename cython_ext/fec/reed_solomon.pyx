@@ -14,13 +14,14 @@ cdef enum:
     ROWS = 4                    # outputs that a kernel computes together
     CACHE_BYTES = 65536         # aim for the cached matrices of one code
     CACHE_SETS = 64
+    INVERSE_BYTES = 16384       # the largest matrix of a decode: min(k, m) rows of k, with k + m <= MAX_SHARDS
 
 cdef const uint8_t* POWERS = gf_powers()
 cdef const uint8_t* LOGARITHMS = gf_logarithms()
 
 
 cdef bint code_start(Code* code, uint32_t data_shards, uint32_t parity_shards) noexcept nogil:
-    cdef uint32_t row, column, sum
+    cdef uint32_t row
     cdef size_t inverse_bytes
     memset(code, 0, sizeof(Code))
     if data_shards < 1 or parity_shards < 1 or data_shards > MAX_SHARDS:
@@ -39,18 +40,27 @@ cdef bint code_start(Code* code, uint32_t data_shards, uint32_t parity_shards) n
     if code.matrix == NULL or code.inverses == NULL or code.inverse_rows == NULL:
         code_clear(code)
         return False
-    for row in range(data_shards + parity_shards):
+    weigh(code)
+    for row in range(parity_shards):
+        parity_row(code, row, code.matrix + row * data_shards)
+    return True
+
+
+cdef void weigh(Code* code) noexcept nogil:
+    cdef uint32_t row, column, sum
+    for row in range(code.data_shards + code.parity_shards):
         sum = 0
-        for column in range(data_shards):
+        for column in range(code.data_shards):
             if column != row:
                 sum += LOGARITHMS[row ^ column]
         code.weight[row] = <uint8_t> (sum % 255)
-    for row in range(parity_shards):
-        for column in range(data_shards):
-            sum = 510 + code.weight[data_shards + row] - code.weight[column]
-            sum -= LOGARITHMS[(data_shards + row) ^ column]
-            code.matrix[row * data_shards + column] = POWERS[sum % 255]
-    return True
+
+
+cdef void parity_row(const Code* code, uint32_t row, uint8_t* coefficients) noexcept nogil:
+    cdef uint32_t k = code.data_shards, column, sum
+    for column in range(k):
+        sum = 510 + code.weight[k + row] - code.weight[column] - LOGARITHMS[(k + row) ^ column]
+        coefficients[column] = POWERS[sum % 255]
 
 
 cdef void code_clear(Code* code) noexcept nogil:
@@ -82,9 +92,46 @@ cdef bint code_decode(
     Code* code, const uint8_t* const* shards, const size_t* lengths,
     uint8_t* const* rebuilt, size_t shard_bytes,
 ) noexcept nogil:
+    return decode(code, shards, lengths, rebuilt, shard_bytes, True)
+
+
+cdef void encode_once(
+    uint32_t k, const uint8_t* const* data, const size_t* lengths,
+    uint8_t* const* parities, uint32_t count, size_t shard_bytes,
+) noexcept nogil:
+    cdef Code code
+    cdef uint32_t row = 0, n, rows
+    cdef uint8_t[ROWS * MAX_SHARDS] some
+    code.data_shards = k
+    code.parity_shards = count
+    weigh(&code)
+    while row < count:
+        rows = min(count - row, <uint32_t> ROWS)
+        for n in range(rows):
+            parity_row(&code, row + n, some + n * k)
+        multiply(some, k, data, lengths, parities + row, rows, shard_bytes)
+        row += rows
+
+
+cdef bint decode_once(
+    uint32_t k, uint32_t m, const uint8_t* const* shards, const size_t* lengths,
+    uint8_t* const* rebuilt, size_t shard_bytes,
+) noexcept nogil:
+    cdef Code code
+    code.data_shards = k
+    code.parity_shards = m
+    weigh(&code)
+    return decode(&code, shards, lengths, rebuilt, shard_bytes, False)
+
+
+cdef bint decode(
+    Code* code, const uint8_t* const* shards, const size_t* lengths,
+    uint8_t* const* rebuilt, size_t shard_bytes, bint remember,
+) noexcept nogil:
     cdef uint32_t k = code.data_shards, m = code.parity_shards
     cdef uint32_t column, parity = k, lost = 0
-    cdef uint8_t[MAX_SHARDS] points, missing, row
+    cdef uint8_t[MAX_SHARDS] points, missing
+    cdef uint8_t[INVERSE_BYTES] own_rows
     cdef const uint8_t* sources[MAX_SHARDS]
     cdef size_t[MAX_SHARDS] source_lengths
     cdef uint8_t* outputs[MAX_SHARDS]
@@ -107,10 +154,10 @@ cdef bint code_decode(
             source_lengths[column] = lengths[points[column]]
     if lost == 0:
         return True
-    if lost == 1:
+    if lost == 1 or not remember:
         # One row costs less to compute than to look for.
-        invert(code, points, missing, 1, row)
-        rows = row
+        invert(code, points, missing, lost, own_rows)
+        rows = own_rows
     else:
         rows = inverse(code, points, missing, lost)
     multiply(

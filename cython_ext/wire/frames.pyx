@@ -4,7 +4,7 @@ One pass, no state, no allocation: what does not parse returns False and the cal
 stand beside the code that decides what to send (core/packet_builder).
 """
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from cython_ext.wire.cursor cimport (
     Reader, Writer, read_bytes, read_u8, read_varint, reader_init, reader_left, write_u8,
@@ -16,12 +16,20 @@ cdef uint64_t STREAMS_MAX = <uint64_t> 1 << 60
 
 
 cdef bint is_ack_eliciting(uint8_t type) noexcept nogil:
-    return not (type == FRAME_PADDING or type == FRAME_ACK or type == FRAME_ACK_ECN
+    return not (type == FRAME_PADDING or FRAME_ACK <= type <= FRAME_ACK_RECOVERED_ECN
                 or type == FRAME_CLOSE or type == FRAME_CLOSE_APP)
+
+
+cdef bint is_repairable(uint8_t type) noexcept nogil:
+    if FRAME_STREAM <= type <= 0x0f:
+        return type & STREAM_LEN
+    return (type == FRAME_PADDING or type == FRAME_RESET_STREAM or FRAME_MAX_DATA <= type <= FRAME_MAX_STREAMS_UNI
+            or FRAME_MESSAGE <= type <= FRAME_DATAGRAM)
 
 
 cdef bint parse_ack(Reader* r, Frame* frame) noexcept nogil:
     cdef uint64_t _n, gap, length, lowest
+    frame.recovered_count = 0
     frame.id = read_varint(r)
     frame.offset = read_varint(r)
     frame.range_count = read_varint(r)
@@ -37,10 +45,46 @@ cdef bint parse_ack(Reader* r, Frame* frame) noexcept nogil:
         if r.failed or lowest < 2 or gap > lowest - 2 or length > lowest - 2 - gap:
             return False
         lowest = lowest - gap - 2 - length
-    if frame.type == FRAME_ACK_ECN:
+    if frame.type >= FRAME_ACK_RECOVERED:
+        frame.recovered_count = read_varint(r)
+        if frame.recovered_count < 1 or frame.recovered_count > MAX_RECOVERED_RANGES:
+            return False
+        frame.recovered = r[0]
+        # Beginning one higher makes the first gap count as the others do.
+        lowest = frame.id + 1
+        for _n in range(frame.recovered_count):
+            gap = read_varint(r)
+            length = read_varint(r)
+            if r.failed or lowest < 2 or gap > lowest - 2 or length > lowest - 2 - gap:
+                return False
+            lowest = lowest - gap - 2 - length
+    if frame.type & 1:
         frame.ecn[0] = read_varint(r)
         frame.ecn[1] = read_varint(r)
         frame.ecn[2] = read_varint(r)
+    return not r.failed
+
+
+cdef bint parse_repair(Reader* r, Frame* frame) noexcept nogil:
+    cdef uint64_t k = read_varint(r), m = read_varint(r), index = read_varint(r), gap, number
+    cdef uint32_t _n
+    frame.id = number = read_varint(r)
+    if r.failed or k < 1 or m < 1 or k > MAX_REPAIR_SHARDS or m > MAX_REPAIR_SHARDS - k or index >= m:
+        return False
+    frame.sources = <uint32_t> k
+    frame.parities = <uint32_t> m
+    frame.index = <uint32_t> index
+    frame.ranges = r[0]
+    for _n in range(1, frame.sources):
+        gap = read_varint(r)
+        # Numbers and gaps are below 2^62: the sum cannot wrap.
+        number += gap + 1
+        if r.failed or number > VARINT_MAX:
+            return False
+    frame.length = read_varint(r)
+    if frame.length == 0:
+        return False
+    frame.data = read_bytes(r, frame.length)
     return not r.failed
 
 
@@ -65,8 +109,10 @@ cdef bint parse_frame(Reader* r, Frame* frame) noexcept nogil:
         frame.id = read_varint(r)
         frame.length = read_varint(r)
         frame.data = read_bytes(r, frame.length)
-    elif type == FRAME_ACK or type == FRAME_ACK_ECN:
+    elif FRAME_ACK <= type <= FRAME_ACK_RECOVERED_ECN:
         return parse_ack(r, frame)
+    elif type == FRAME_REPAIR:
+        return parse_repair(r, frame)
     elif type == FRAME_PADDING or type == FRAME_PING:
         pass
     elif type == FRAME_DATAGRAM:
@@ -112,7 +158,9 @@ def parse_frames(plaintext: bytes) -> list[tuple[int, ...]] | None:
     """Return the frames as tuples that start with the type, None when one does not parse.
 
     A window for tests and tools: (type, fields in the order of the specification, bytes last). STREAM is
-    (type, id, offset, data), ACK (type, delay, [(lowest, highest), ...] newest first, ECN counts or None).
+    (type, id, offset, data), ACK (type, delay, [(lowest, highest), ...] newest first, ECN counts or None),
+    with recovered ranges (..., ECN counts or None, [(lowest, highest), ...]), REPAIR (type, (source, ...), m, index,
+    shard).
     """
     cdef Reader r
     cdef Frame frame
@@ -125,14 +173,30 @@ def parse_frames(plaintext: bytes) -> list[tuple[int, ...]] | None:
             return None
         kind = frame.type
         content = frame.data[:frame.length] if frame.data != NULL else b""
-        if kind == FRAME_ACK or kind == FRAME_ACK_ECN:
+        if FRAME_ACK <= kind <= FRAME_ACK_RECOVERED_ECN:
             high, low = frame.id, frame.id - frame.first_range
             ranges = [(low, high)]
             for _ in range(frame.range_count):
                 high = low - read_varint(&frame.ranges) - 2
                 low = high - read_varint(&frame.ranges)
                 ranges.append((low, high))
-            frames.append((kind, frame.offset, ranges, tuple(frame.ecn) if kind == FRAME_ACK_ECN else None))
+            item = (kind, frame.offset, ranges, tuple(frame.ecn) if kind & 1 else None)
+            if frame.recovered_count:
+                recovered = []
+                low = frame.id + 1
+                for _ in range(frame.recovered_count):
+                    high = low - read_varint(&frame.recovered) - 2
+                    low = high - read_varint(&frame.recovered)
+                    recovered.append((low, high))
+                item += (recovered,)
+            frames.append(item)
+        elif kind == FRAME_REPAIR:
+            high = frame.id
+            numbers = [high]
+            for _ in range(1, frame.sources):
+                high += read_varint(&frame.ranges) + 1
+                numbers.append(high)
+            frames.append((kind, tuple(numbers), frame.parities, frame.index, content))
         elif FRAME_STREAM <= kind <= 0x0f:
             frames.append((kind, frame.id, frame.offset, content))
         elif kind == FRAME_MESSAGE:

@@ -37,9 +37,9 @@ def oracle_frame(fields: tuple[Any, ...]) -> Frame:
             return Padding()
         case 0x01:
             return Ping()
-        case 0x02 | 0x03:
-            delay, ranges, ecn = rest
-            return Ack(tuple(ranges), delay, ecn)
+        case 0x02 | 0x03 | 0x04 | 0x05:
+            delay, ranges, ecn, *recovered = rest
+            return Ack(tuple(ranges), delay, ecn, tuple(*recovered))
         case 0x12 | 0x13:
             return MaxStreams(rest[0], unidirectional=kind == 0x13)
         case 0x31 | 0x32:

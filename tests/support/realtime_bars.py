@@ -1,11 +1,11 @@
-"""A 64-byte message at 60 Hz over a path of 25 ms with loss: how late, and at what cost in packets.
+"""A 64-byte message at 60 Hz over 25 ms with loss: how late it comes, and what it costs.
 
-Virtual time, so a run repeats to the byte. Run as a program it prints a table per seed and over all:
-``python -m tests.support.realtime_bars [messages] [seeds]``.
+Virtual time, so a run repeats to the byte. Run as a program it prints a table per seed and over
+all: ``python -m tests.support.realtime_bars [messages] [seeds]``.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
@@ -111,6 +111,22 @@ class Outcome:
             self.stats[name] = self.stats.get(name, 0) + value
 
 
+class _Arrivals(list[bytes]):
+    """The messages of a peer, which notes when each came."""
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__()
+        self.at_ns: dict[int, int] = {}
+        self._pair = pair
+
+    def __iadd__(self, messages: Iterable[bytes]) -> "_Arrivals":  # type: ignore[misc, override]
+        for message in messages:
+            number = int.from_bytes(message[:4], "big")
+            assert number not in self.at_ns, f"message {number} came twice"
+            self.at_ns[number] = self._pair.now_ns
+        return self
+
+
 def run(
     losses: Losses,
     seed: int,
@@ -120,7 +136,9 @@ def run(
 ) -> Outcome:
     """Send *messages*, each at its time, and return when they arrived."""
     params: Params = (config or realtime()).params()
-    pair = Pair(Impairment(delay_ns=ONE_WAY_NS), seed=seed, client_params=params, server_params=params)
+    pair = Pair(
+        Impairment(delay_ns=ONE_WAY_NS), seed=seed, client_params=params, server_params=params
+    )
     pair.connect()
     pair.run_for(SECOND // 2)
     for side, peer in (("up", pair.client), ("down", pair.server)):
@@ -129,28 +147,18 @@ def run(
     before = pair.client.datagrams_sent, pair.server.datagrams_sent
     bytes_before = pair.client.open.stats()["bytes_sent"]
     sent_at: list[int] = []
-    arrived_at: dict[int, int] = {}
+    arrivals = pair.server.messages = _Arrivals(pair)
     start = pair.now_ns
-
-    def note_arrivals() -> None:
-        for message in pair.server.messages:
-            arrived_at.setdefault(int.from_bytes(message[:4], "big"), pair.now_ns)
-        pair.server.messages.clear()
-
     for number in range(messages):
         due = start + number * PERIOD_NS
-        while pair.step(due):
-            note_arrivals()
         pair.run_for(due - pair.now_ns)
-        note_arrivals()
         sent_at.append(pair.now_ns)
         message = number.to_bytes(4, "big") + bytes(MESSAGE_BYTES - 4)
         deadline = pair.now_ns + deadline_ns if deadline_ns else 0
         assert pair.client.open.send_message(message, 3, deadline)
-    end = pair.now_ns + 2 * SECOND
+    pair.run_for(2 * SECOND)
     outcome = Outcome(messages=messages)
-    while pair.step(end):
-        note_arrivals()
+    arrived_at = arrivals.at_ns
     outcome.sender_packets = pair.client.datagrams_sent - before[0]
     outcome.receiver_packets = pair.server.datagrams_sent - before[1]
     outcome.sender_bytes = pair.client.open.stats()["bytes_sent"] - bytes_before
