@@ -102,6 +102,7 @@ cdef struct Recovery:
 
 cdef bint recovery_init(Recovery* r, uint8_t controller, uint64_t datagram_bytes, int64_t now_ns,
                         int64_t initial_rtt_ns, uint64_t seed) noexcept nogil
+cdef void recovery_rest(Recovery* r) noexcept nogil
 cdef void recovery_clear(Recovery* r) noexcept nogil
 cdef bint recovery_reserve(Recovery* r, uint32_t frames) noexcept nogil
 cdef void recovery_add_frame(Recovery* r, uint8_t kind, uint64_t id, uint64_t low, uint64_t high) noexcept nogil

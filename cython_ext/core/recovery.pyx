@@ -71,38 +71,63 @@ cdef void recovery_clear(Recovery* r) noexcept nogil:
     r.packet_capacity = r.frame_capacity = 0
 
 
-cdef bint grow_packets(Recovery* r) noexcept nogil:
-    cdef uint64_t capacity = r.packet_capacity * 2 if r.packet_capacity else FIRST_PACKETS, n
-    cdef SentPacket* grown = <SentPacket*> malloc(capacity * sizeof(SentPacket))
-    if grown == NULL:
+cdef bint resize_packets(Recovery* r, uint64_t capacity) noexcept nogil:
+    cdef uint64_t n
+    cdef SentPacket* moved = <SentPacket*> malloc(capacity * sizeof(SentPacket))
+    if moved == NULL:
         return False
     for n in range(r.first, r.next):
-        grown[n & (capacity - 1)] = packet(r, n)[0]
+        moved[n & (capacity - 1)] = packet(r, n)[0]
     free(r.packets)
-    r.packets = grown
+    r.packets = moved
     r.packet_capacity = capacity
     return True
 
 
+cdef bint resize_frames(Recovery* r, uint64_t capacity) noexcept nogil:
+    cdef uint64_t n
+    cdef SentFrame* moved = <SentFrame*> malloc(capacity * sizeof(SentFrame))
+    if moved == NULL:
+        return False
+    for n in range(r.frame_first, r.frame_next):
+        moved[n & (capacity - 1)] = r.frames[n & (r.frame_capacity - 1)]
+    free(r.frames)
+    r.frames = moved
+    r.frame_capacity = capacity
+    return True
+
+
+cdef uint64_t capacity_for(uint64_t count, uint64_t least) noexcept nogil:
+    while least < count:
+        least *= 2
+    return least
+
+
 cdef bint recovery_reserve(Recovery* r, uint32_t frames) noexcept nogil:
     """Make room for one more packet with *frames* frames, so that nothing can fail once it is written."""
-    cdef uint64_t capacity, n
-    cdef SentFrame* grown
-    if r.next - r.first >= r.packet_capacity and not grow_packets(r):
+    cdef uint64_t wanted = r.frame_next + frames - r.frame_first
+    if r.next - r.first >= r.packet_capacity and not resize_packets(r, capacity_for(r.next - r.first + 1, FIRST_PACKETS)):
         return False
-    if r.frame_next + frames - r.frame_first > r.frame_capacity:
-        capacity = r.frame_capacity if r.frame_capacity else FIRST_FRAMES
-        while capacity < r.frame_next + frames - r.frame_first:
-            capacity *= 2
-        grown = <SentFrame*> malloc(capacity * sizeof(SentFrame))
-        if grown == NULL:
-            return False
-        for n in range(r.frame_first, r.frame_next):
-            grown[n & (capacity - 1)] = r.frames[n & (r.frame_capacity - 1)]
+    return wanted <= r.frame_capacity or resize_frames(r, capacity_for(wanted, FIRST_FRAMES))
+
+
+cdef void recovery_rest(Recovery* r) noexcept nogil:
+    """Give back the room of the ledger that nothing is in; what fails for want of memory may stay."""
+    cdef uint64_t count = r.next - r.first, capacity = capacity_for(count, 1)
+    if count == 0:
+        free(r.packets)
         free(r.frames)
-        r.frames = grown
-        r.frame_capacity = capacity
-    return True
+        r.packets = NULL
+        r.frames = NULL
+        r.packet_capacity = r.frame_capacity = 0
+    elif capacity < r.packet_capacity:
+        resize_packets(r, capacity)
+    count = r.frame_next - r.frame_first
+    capacity = capacity_for(count, 1)
+    if count and capacity < r.frame_capacity:
+        resize_frames(r, capacity)
+    if r.acked.count == 0:
+        ranges_clear(&r.acked)
 
 
 cdef void recovery_add_frame(Recovery* r, uint8_t kind, uint64_t id, uint64_t low, uint64_t high) noexcept nogil:
