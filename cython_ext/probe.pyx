@@ -15,7 +15,9 @@ from cython_ext.core.loss_meter cimport (
     LossMeter, meter_burst, meter_init, meter_on_acked, meter_on_lost, meter_on_spurious, meter_share,
 )
 from cython_ext.core.inbox cimport Inbox, inbox_clear, inbox_first_length, inbox_pop, inbox_push
-from cython_ext.core.messages cimport Incoming, incoming_clear, incoming_part, incoming_whole
+from cython_ext.core.messages cimport (
+    Incoming, incoming_clear, incoming_expired, incoming_part, incoming_whole,
+)
 from cython_ext.core.pacer cimport (
     Pacer, pacer_allows, pacer_init, pacer_next_ns, pacer_set_rate, pacer_spend,
 )
@@ -331,6 +333,10 @@ cdef class IncomingProbe:
         return <int> incoming_part(&self.incoming, id, total, offset, <const uint8_t*> PyBytes_AS_STRING(data),
                                    len(data), self.max_bytes)
 
+    def expired(self, id: int, size: int) -> int:
+        """Take in MESSAGE_EXPIRED; return the transport error, 0 for none."""
+        return <int> incoming_expired(&self.incoming, id, size, self.max_bytes)
+
     def take(self) -> bytes | None:
         """Return the oldest delivered message, None when there is none."""
         if self.incoming.inbox.count == 0:
@@ -347,6 +353,10 @@ cdef class IncomingProbe:
     def state(self) -> tuple[int, int, int]:
         """Return (lowest id missed, messages half there, credit used)."""
         return self.incoming.base, self.incoming.partial_count, self.incoming.received
+
+    def consumed(self) -> int:
+        """Return the credit that went back: of messages taken, and of those given up."""
+        return self.incoming.consumed
 
 
 def step_connection(state: int, trigger: int) -> int | None:

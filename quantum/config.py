@@ -6,7 +6,7 @@ Times are in seconds, sizes in bytes. It knows nothing of sockets or event loops
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from cython_ext.core import CONTROLLERS, COPIES, Params
+from cython_ext.core import CONTROLLERS, COPIES, FEC_MODES, Params
 from quantum.errors import ConfigurationError
 
 _NANOSECONDS = 1_000_000_000
@@ -51,10 +51,20 @@ class TransportConfig:
         max_ack_delay: longest deliberate delay of an acknowledgement, in seconds.
         initial_rtt: round trip assumed before the first sample, in seconds.
         close_timeout: seconds that `close` waits for data to be acknowledged.
-        congestion: "bbr" or "new_reno".
+        congestion: "bbr", "cubic" or "new_reno"; `Connection.set_congestion` changes it for one.
+        ecn: mark what is sent as capable of congestion notification; a path that drops or bleaches
+            the marks is found out, and gets none any more.
         copies: which small messages of thin flows are sent again before anything is known to be
             lost, while packets are: "off", "deadline" (those sent with one) or "all". They cost up
             to two packets more for each message, and save it the round trip of a retransmission.
+        fec: when repairs are sent, from which the peer rebuilds lost packets without a round trip:
+            "off", "auto" (for the last packets before the sender runs dry, while packets are
+            lost) or "always" (for those in any case). They cost a fifth to a half of such
+            packets at 5 % loss; bulk gets none.
+        repair_sources: packets whose content is kept for such repairs, 0 to 256; 0 tells the peer
+            to send none. Each takes up to a packet's size while the peer protects something.
+        assumed_loss: share of packets taken for lost until 512 arrived or one was lost, 0 to 0.5:
+            above 0, a connection is protected from its first packet on.
         suites: AEADs offered, most wanted first: "aes-256-gcm", "chacha20-poly1305".
         max_connections: connections of a listener; hellos above are dropped.
         max_half_open: unfinished handshakes of a listener.
@@ -81,7 +91,11 @@ class TransportConfig:
     initial_rtt: float = 0.1
     close_timeout: float = 5.0
     congestion: str = "bbr"
+    ecn: bool = True
     copies: str = "deadline"
+    fec: str = "auto"
+    repair_sources: int = 64
+    assumed_loss: float = 0.0
     suites: tuple[str, ...] = ("aes-256-gcm", "chacha20-poly1305")
     max_connections: int = 100_000
     max_half_open: int = 1024
@@ -103,7 +117,11 @@ class TransportConfig:
             if name != "close_timeout":
                 values[f"{name}_ns"] = round(value * _NANOSECONDS)
         suites, congestion = values.pop("suites"), values.pop("congestion")
-        copies = values.pop("copies")
+        copies, fec, assumed_loss = (
+            values.pop("copies"),
+            values.pop("fec"),
+            values.pop("assumed_loss"),
+        )
         for name, value in values.items():
             if not isinstance(value, int):
                 raise ConfigurationError(f"{name} = {value!r} is no whole number")
@@ -123,6 +141,11 @@ class TransportConfig:
         if copies not in COPIES:
             names = ", ".join(COPIES)
             raise ConfigurationError(f"copies = {copies!r} is unknown; known: {names}")
+        if fec not in FEC_MODES:
+            names = ", ".join(FEC_MODES)
+            raise ConfigurationError(f"fec = {fec!r} is unknown; known: {names}")
+        if not isinstance(assumed_loss, int | float) or not 0 <= assumed_loss <= 0.5:
+            raise ConfigurationError(f"assumed_loss = {assumed_loss!r} is not between 0 and 0.5")
         if not isinstance(suites, tuple) or not suites or not set(suites) <= set(_SUITES):
             names = ", ".join(_SUITES)
             raise ConfigurationError(f"suites = {suites!r} is no tuple of one or more of: {names}")
@@ -131,6 +154,8 @@ class TransportConfig:
                 **values,
                 controller=congestion,
                 copies=copies,
+                fec=fec,
+                assumed_loss=assumed_loss,
                 suites=tuple(_SUITES[name] for name in suites),
             )
         except (ValueError, TypeError, OverflowError) as error:
@@ -165,7 +190,7 @@ def loopback() -> TransportConfig:
     Nothing is copied: where nothing is lost, copies are waste.
     """
     return TransportConfig(
-        send_datagram_bytes=1452, initial_rtt=0.001, max_ack_delay=0.001, copies="off"
+        send_datagram_bytes=1452, initial_rtt=0.001, max_ack_delay=0.001, copies="off", fec="off"
     )
 
 
@@ -180,4 +205,6 @@ def realtime() -> TransportConfig:
     longer. Bulk data belongs on another connection. The path is kept open (NAT) by a probe every
     10 s of silence, and a peer that is gone is noticed after 15 s.
     """
-    return TransportConfig(max_ack_delay=0.1, copies="all", idle_timeout=15.0, keepalive=10.0)
+    return TransportConfig(
+        max_ack_delay=0.1, copies="all", assumed_loss=0.05, idle_timeout=15.0, keepalive=10.0
+    )

@@ -353,6 +353,22 @@ class Connection:
 
     # what is known
 
+    @property
+    def congestion(self) -> str:
+        """Name of the congestion controller of this connection."""
+        return self.core.congestion
+
+    def set_congestion(self, name: str) -> None:
+        """Choose the congestion controller of this connection: "bbr", "cubic" or "new_reno".
+
+        It may be changed at any time; the new one goes on from the present window and round trip.
+        Raises ConfigurationError for another name.
+        """
+        try:
+            self.core.set_congestion(name, self._now_ns())
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+
     def stats(self) -> ConnectionStats:
         """Return counters and estimates as they are now."""
         return ConnectionStats.of(self.core.stats())

@@ -22,6 +22,17 @@ class ConnectionStats:
     had a part of or a gap for are `messages_expired_by_peer`. Copies are small messages sent again
     before anything was known to be lost; `copies_useful` counts the lost packets whose messages a
     copy had brought by then.
+
+    Of what we send, `loss_ppm` is the share lost of late, in millionths, and
+    `loss_run_thousandths` how many are lost in a row; repairs are chosen from both. What they
+    cost: `fec_packets_protected` packets left in `fec_blocks_sent` blocks, with
+    `fec_repairs_sent` repairs of `fec_repair_bytes` bytes (`fec_repairs_dropped` were not worth
+    sending any more). What they saved: `fec_recovered_by_peer` lost packets that the peer
+    rebuilt; they count as lost, and were not sent again.
+
+    Of what the peer sends: `fec_repairs_received`, of which `fec_repairs_unused` found nothing
+    missing; `fec_packets_recovered` packets were rebuilt, `fec_recovered_late` of them came
+    afterwards; `fec_blocks_failed` blocks missed too much, or made no sense.
     """
 
     rtt_latest_ns: int
@@ -62,6 +73,22 @@ class ConnectionStats:
     acks_sent: int
     acks_received: int
     ecn_ce_received: int
+    ecn_marking: int
+    ecn_failed: int
+    ecn_ce_reported: int
+    loss_ppm: int
+    loss_run_thousandths: int
+    fec_packets_protected: int
+    fec_blocks_sent: int
+    fec_repairs_sent: int
+    fec_repair_bytes: int
+    fec_repairs_dropped: int
+    fec_recovered_by_peer: int
+    fec_repairs_received: int
+    fec_packets_recovered: int
+    fec_recovered_late: int
+    fec_blocks_failed: int
+    fec_repairs_unused: int
     key_updates: int
     streams: int
     ledger_packets: int

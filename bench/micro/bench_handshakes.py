@@ -35,6 +35,7 @@ class Clock:
 
     @contextmanager
     def running(self) -> Iterator[None]:
+        """Count the CPU time of this thread in the block."""
         began = thread_time_ns()
         yield
         self.spent_ns += thread_time_ns() - began

@@ -4,7 +4,7 @@ from cython_ext.core.conn import CloseCause
 from cython_ext.core.connection import Connection, EventKind
 from cython_ext.core.controller import CONTROLLERS
 from cython_ext.core.endpoint import Endpoint
-from cython_ext.core.params import COPIES, Params
+from cython_ext.core.params import COPIES, FEC_MODES, Params
 from cython_ext.core.ranges import Ranges, Replay
 from cython_ext.core.state import (
     CONNECTION_TRANSITIONS,
@@ -25,6 +25,7 @@ __all__ = [
     "CONNECTION_TRANSITIONS",
     "CONTROLLERS",
     "COPIES",
+    "FEC_MODES",
     "RECEIVE_TRANSITIONS",
     "SEND_TRANSITIONS",
     "CloseCause",

@@ -149,6 +149,8 @@ cdef struct Conn:
     int64_t handshake_at_ns     # end of the handshake time-out
     int64_t repeat_at_ns        # when SYN or PSH is sent again
     int64_t repeat_ns
+    int64_t hello_ns            # when SYN or its answer left; 0 once either was repeated
+    uint64_t hello_number       # of the SYN that a server answered
     int64_t end_at_ns           # end of CLOSING or DRAINING
     bint eliciting_since_receive
     # closing

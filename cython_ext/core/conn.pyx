@@ -17,7 +17,7 @@ from cython_ext.core.params cimport FEC_OFF
 from cython_ext.core.recovery cimport SentFrame, recovery_clear, recovery_init
 from cython_ext.core.repair_in cimport repair_in_free
 from cython_ext.core.repair_out cimport repair_out_free
-from cython_ext.core.rtt cimport rtt_probe_timeout_ns
+from cython_ext.core.rtt cimport rtt_probe_timeout_ns, rtt_update
 from cython_ext.core.send_buffer cimport buffer_on_acked, buffer_on_lost
 from cython_ext.core.state cimport (
     ALL_ACKED, CLOSING, DATA_SENT, ESTABLISHED,
@@ -274,15 +274,24 @@ cdef bint conn_may_send(const Conn* c) noexcept nogil:
 
 cdef bint conn_start_traffic(Conn* c, int64_t now_ns, uint64_t seed) noexcept nogil:
     """Start recovery and apply the peer's parameters; keys are installed by the caller."""
+    cdef int64_t initial_rtt_ns = c.params.initial_rtt_ns
     c.datagram_bytes = <uint32_t> c.params.send_datagram_bytes
     if c.peer.max_datagram_bytes < c.datagram_bytes:
         c.datagram_bytes = <uint32_t> c.peer.max_datagram_bytes
     c.recovery.sink = sink
     c.recovery.owner = c
     c.received.limit = MAX_ACK_RANGES
-    if not recovery_init(&c.recovery, c.params.controller, c.datagram_bytes, now_ns, c.params.initial_rtt_ns, seed):
+    # A handshake that was not repeated has measured the round trip (section 7).
+    if c.hello_ns:
+        initial_rtt_ns = now_ns - c.hello_ns
+        if initial_rtt_ns < 1_000:
+            initial_rtt_ns = 1_000
+    if not recovery_init(&c.recovery, c.params.controller, c.datagram_bytes, now_ns, initial_rtt_ns, seed):
         return False
+    if c.hello_ns:
+        rtt_update(&c.recovery.rtt, initial_rtt_ns, 0)
     c.recovery.max_ack_delay_ns = c.peer.max_ack_delay_ns
+    c.recovery.ecn.sends = c.params.ecn
     c.send_limit = c.peer.max_data
     c.receive_limit = c.params.max_data
     c.messages_out.credit = c.peer.max_message_data

@@ -22,7 +22,8 @@ from cython_ext.core.inbox cimport inbox_first_length, inbox_pop, inbox_push
 from cython_ext.core.loss_meter cimport meter_burst, meter_share
 from cython_ext.core.outgoing cimport DEFAULT_LANE, LANES, outgoing_add, outgoing_waiting
 from cython_ext.core.recovery cimport (
-    recovery_on_loss_timer, recovery_on_probe_timer, recovery_probe_timeout_ns, recovery_timer_ns,
+    recovery_on_loss_timer, recovery_on_probe_timer, recovery_probe_timeout_ns, recovery_set_controller,
+    recovery_timer_ns,
 )
 from cython_ext.core.send_buffer cimport buffer_append
 from cython_ext.core.state cimport (
@@ -36,6 +37,7 @@ from cython_ext.core.stream cimport (
 )
 
 from cython_ext.core.conn import CloseCause
+from cython_ext.core.controller import CONTROLLERS
 from cython_ext.core.state import ConnectionState
 
 
@@ -364,6 +366,26 @@ cdef class Connection:
         self.c.owes |= OWES_PING
         self.changed()
 
+    def set_congestion(self, name: str, now_ns: int) -> None:
+        """Go on with the controller called *name*, from the present window and round trip.
+
+        Raises ValueError for a name that is not in CONTROLLERS.
+        """
+        if name not in CONTROLLERS:
+            raise ValueError(f"no congestion controller is called {name!r}; known: {', '.join(CONTROLLERS)}")
+        self.c.params.controller = CONTROLLERS.index(name)
+        if self.c.recovery.controller.algorithm == NULL:
+            # Recovery has not begun: it will begin with this one.
+            return
+        if not recovery_set_controller(&self.c.recovery, self.c.params.controller, now_ns):
+            raise MemoryError
+        self.changed()
+
+    @property
+    def congestion(self) -> str:
+        """Name of the congestion controller."""
+        return CONTROLLERS[self.c.params.controller]
+
     def request_flush(self) -> bool:
         """Return True when everything written was acknowledged; otherwise EVERYTHING_ACKED will tell."""
         if conn_all_acked(self.c):
@@ -508,8 +530,8 @@ cdef class Connection:
             "acks_sent": c.stats.acks_sent,
             "acks_received": c.stats.acks_received,
             "ecn_ce_received": c.stats.ecn_ce_received,
-            "loss_share": meter_share(&c.recovery.losses),
-            "loss_burst": meter_burst(&c.recovery.losses),
+            "loss_ppm": <uint64_t> (meter_share(&c.recovery.losses) * 1e6),
+            "loss_run_thousandths": <uint64_t> (meter_burst(&c.recovery.losses) * 1e3),
             "fec_packets_protected": c.stats.fec_packets_protected,
             "fec_blocks_sent": c.stats.fec_blocks_sent + (c.repair_out.blocks if c.repair_out != NULL else 0),
             "fec_repairs_sent": c.stats.fec_repairs_sent,
@@ -523,6 +545,9 @@ cdef class Connection:
             "fec_blocks_failed": c.stats.fec_blocks_failed + (c.repair_in.blocks_failed if c.repair_in != NULL else 0),
             "fec_repairs_unused": c.stats.fec_repairs_unused + (
                 c.repair_in.repairs_unused if c.repair_in != NULL else 0),
+            "ecn_marking": c.recovery.ecn.sends,
+            "ecn_failed": c.recovery.ecn.failed,
+            "ecn_ce_reported": c.recovery.ecn.marked,
             "key_updates": c.keys.updates,
             "streams": c.streams.count,
             "ledger_packets": c.recovery.next - c.recovery.first,

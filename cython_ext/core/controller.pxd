@@ -37,6 +37,7 @@ cdef struct Controller:
     uint64_t pacing_rate        # 0 = unpaced
     uint64_t datagram_bytes     # size of a full packet
     uint64_t initial_window     # what `window` begins with
+    bint small_bursts           # what lies behind has no queue: bursts are lost
     bint mid_life               # it takes over from another: the window is proven
     uint8_t phase               # the algorithm's own name of its state, for stats
     void* state                 # owned by the algorithm

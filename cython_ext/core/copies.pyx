@@ -44,7 +44,7 @@ cdef Copies* copies_new(uint8_t mode) noexcept nogil:
 cdef void copies_refresh(Copies* copies, const Recovery* r) noexcept nogil:
     """Take in what the path does at present."""
     cdef double share = meter_share(&r.losses), burst
-    cdef int64_t one_way = (r.rtt.minimum_ns if r.rtt.minimum_ns else r.rtt.smoothed_ns) // 2
+    cdef int64_t one_way = (r.rtt.undelayed_ns if r.rtt.undelayed_ns else r.rtt.smoothed_ns) // 2
     copies.one_way_ns = one_way
     copies.horizon_ns = 2 * one_way
     if copies.horizon_ns < 2 * MIN_ONE_WAY_NS:
@@ -110,11 +110,13 @@ cdef void copies_note_message(Copies* copies, uint8_t lane, uint64_t seq, uint64
     """Note a message that leaves whole, for the first time."""
     cdef Young* y
     cdef double allowance
+    cdef bint paused
     if copies.wanted == 0 or length > SMALL_BYTES or (copies.mode == COPIES_DEADLINE and deadline_ns == 0):
         return
     while copies.count and now_ns - copies.ring[copies.first].sent_ns > copies.horizon_ns:
         copies.first = (copies.first + 1) % YOUNG_MESSAGES
         copies.count -= 1
+    paused = copies.count == 0
     if copies.count == YOUNG_MESSAGES:
         copies.first = (copies.first + 1) % YOUNG_MESSAGES
         copies.count -= 1
@@ -132,7 +134,8 @@ cdef void copies_note_message(Copies* copies, uint8_t lane, uint64_t seq, uint64
     y.due_ns = due_at(copies, y)
     allowance = WIDE_ALLOWANCE if copies.wanted == MAX_COPIES else ALLOWANCE
     copies.tokens += allowance
-    if copies.tokens > 2 * allowance:
+    # After a pause there is a full budget: what is rare is cheap.
+    if copies.tokens > 2 * allowance or paused:
         copies.tokens = 2 * allowance
     settle(copies)
 

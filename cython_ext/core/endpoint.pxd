@@ -54,7 +54,7 @@ cdef class Endpoint(ConnectionTable):
     cdef Connection new_connection(self, bytes own_id, const Address* peer, bint is_client, int64_t now_ns)
     cdef int send_hello(self, Connection handle, int64_t now_ns) except -1
     cdef Verdict handle_hello(self, bytes datagram, const Address* peer, int64_t now_ns) except *
-    cdef int answer_hello(self, Connection handle, object number) except -1
+    cdef int answer_hello(self, Connection handle, uint64_t number, int64_t now_ns) except -1
     cdef Verdict handle_server_hello(self, bytes datagram, const Address* peer, int64_t now_ns) except *
     cdef int start(self, Connection handle, bytes seal_secret, bytes open_secret, int64_t now_ns) except -1
     cdef Verdict handle_finished(self, bytes datagram, const Address* peer, int64_t now_ns) except *

@@ -286,6 +286,7 @@ cdef class Endpoint(ConnectionTable):
         cdef Conn* c = handle.c
         cdef uint64_t number = c.recovery.next
         if c.state == HELLO_SENT:
+            c.hello_ns = now_ns if number == 0 else 0
             c.recovery.next += 1
             c.recovery.first = c.recovery.next
             datagram = handle.handshake.hello(number)
@@ -340,7 +341,7 @@ cdef class Endpoint(ConnectionTable):
                 return HELLO_DUPLICATE
             if handle.handshake.hello.body != checked.body:
                 return HELLO_CONFLICT
-            self.answer_hello(handle, number)
+            self.answer_hello(handle, number, now_ns)
             return ACCEPTED
         if self.is_closed:
             return NOT_ACCEPTING
@@ -363,12 +364,14 @@ cdef class Endpoint(ConnectionTable):
         self.half_open += 1
         self.hellos[key] = c.serial
         c.stats.packets_received += 1
-        self.answer_hello(handle, number)
+        self.answer_hello(handle, number, now_ns)
         return ACCEPTED
 
-    cdef int answer_hello(self, Connection handle, object number) except -1:
+    cdef int answer_hello(self, Connection handle, uint64_t number, int64_t now_ns) except -1:
         #= 4.3: A server MUST send SYN+ACK only in answer to a valid client hello, so that it never sends more bytes to an unproven address than came from it.
         cdef Conn* c = handle.c
+        c.hello_ns = now_ns if c.recovery.next == 0 else 0
+        c.hello_number = number
         answer = handle.handshake.answer(c.recovery.next, number)
         c.recovery.next += 1
         c.recovery.first = c.recovery.next
@@ -443,6 +446,8 @@ cdef class Endpoint(ConnectionTable):
         replay_commit(&c.replay, number)
         if number >= c.expected:
             c.expected = number + 1
+        if number != c.hello_number + 1:
+            c.hello_ns = 0
         advance_connection(&c.state, VERIFY_FINISHED)
         self.start(handle, handle.handshake.secrets.server, handle.handshake.secrets.client, now_ns)
         token = hmac.digest(self.reset_secret, (<const uint8_t*> c.own_id)[:16], "sha256")[:16]

@@ -20,7 +20,8 @@ from cython_ext.core.ranges cimport (
     ranges_remove, replay_check, replay_commit,
 )
 from cython_ext.core.recovery cimport (
-    recovery_ack_begin, recovery_ack_end, recovery_ack_largest, recovery_ack_range, recovery_recovered_range,
+    recovery_ack_begin, recovery_ack_counts, recovery_ack_end, recovery_ack_largest, recovery_ack_range,
+    recovery_recovered_range,
 )
 from cython_ext.core.repair_in cimport (
     repair_in_add, repair_in_arrived, repair_in_keep, repair_in_new, repair_in_take,
@@ -286,11 +287,13 @@ cdef void handle_header_ack(Conn* c, uint32_t ack, int64_t now_ns) noexcept nogi
 
 
 cdef void handle_ack(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:
-    cdef uint64_t high = f.id, low = f.id - f.first_range, n
+    cdef uint64_t high = f.id, low = f.id - f.first_range, n, _n
+    cdef bint newest
     c.stats.acks_received += 1
     if high >= c.recovery.next:
         conn_fail(c, PROTOCOL_VIOLATION, b"acknowledgement of a packet that was not sent", now_ns)
         return
+    newest = not c.recovery.acked_any or high > c.recovery.largest_acked
     recovery_ack_begin(&c.recovery, now_ns)
     if f.offset > MAX_ACK_DELAY_US:
         f.offset = MAX_ACK_DELAY_US
@@ -306,7 +309,7 @@ cdef void handle_ack(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:
             return
     # After all that were acknowledged: a number that is in both counts as acknowledged.
     low = f.id + 1
-    for n in range(f.recovered_count):
+    for _n in range(f.recovered_count):
         high = low - read_varint(&f.recovered) - 2
         low = high - read_varint(&f.recovered)
         if high < c.recovery.first:
@@ -314,6 +317,8 @@ cdef void handle_ack(Conn* c, Frame* f, int64_t now_ns) noexcept nogil:
         if not recovery_recovered_range(&c.recovery, low, high, now_ns):
             conn_fail(c, PROTOCOL_VIOLATION, b"recovery of a packet that was skipped", now_ns)
             return
+    # The odd types end with counts.
+    recovery_ack_counts(&c.recovery, newest, f.ecn if f.type & 1 else NULL)
     recovery_ack_end(&c.recovery, True, now_ns)
 
 

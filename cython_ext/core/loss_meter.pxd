@@ -16,6 +16,8 @@ cdef enum:
     # An empty window says nothing: fewer packets than FIRST_PACKETS count as part of so many.
     # So many packets without a loss, and there is no loss on this path.
     CLEAN_PACKETS = 8192
+    # So many, when there never was one, and what was assumed is taken back.
+    TRUST_PACKETS = 512
 
 
 cdef struct LossMeter:
@@ -52,7 +54,7 @@ cdef inline void meter_on_acked(LossMeter* m, uint64_t packets) noexcept nogil:
     m.short_packets += <double> packets
     m.long_packets += <double> packets
     m.since_loss += packets
-    if m.since_loss >= CLEAN_PACKETS:
+    if m.since_loss >= CLEAN_PACKETS or (m.assumed and m.since_loss >= TRUST_PACKETS):
         m.short_lost = m.long_lost = m.runs = 0
         m.assumed = False
     meter_forget(m)

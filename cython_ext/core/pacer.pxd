@@ -42,6 +42,14 @@ cdef inline void pacer_set_rate(Pacer* pacer, uint64_t bytes_per_s, uint64_t dat
     pacer.burst_bytes = burst
 
 
+cdef inline void pacer_limit_burst(Pacer* pacer, double burst_bytes) noexcept nogil:
+    """Allow no burst above *burst_bytes*, until the rate is set again."""
+    if pacer.burst_bytes > burst_bytes:
+        pacer.burst_bytes = burst_bytes
+        if pacer.tokens_bytes > burst_bytes:
+            pacer.tokens_bytes = burst_bytes
+
+
 cdef inline bint pacer_allows(Pacer* pacer, int64_t now_ns) noexcept nogil:
     pacer_refill(pacer, now_ns)
     return pacer.rate == 0 or pacer.tokens_bytes > 0

@@ -28,6 +28,7 @@ cdef struct ParamsView:
     int64_t keepalive_ns            # 0 = none
     int64_t handshake_timeout_ns
     int64_t initial_rtt_ns
+    bint ecn                        # mark what we send ECT(0)
     uint8_t controller              # index into CONTROLLERS
     uint8_t copies                  # COPIES_OFF, COPIES_DEADLINE or COPIES_ALL
     uint64_t key_update_packets

@@ -26,6 +26,7 @@ class Params:
         handshake_timeout_ns: int = 10000000000,
         initial_rtt_ns: int = 100000000,
         controller: str = "bbr",
+        ecn: bool = True,
         copies: str = "deadline",
         suites: tuple[int, ...] = (1, 2),
         key_update_packets: int = 1048576,
@@ -35,6 +36,8 @@ class Params:
         max_half_open: int = 1024,
     ) -> None: ...
     def encode(self) -> bytes: ...
+
+FEC_MODES: tuple[str, ...]
 
 def encode_varint(value: int) -> bytes: ...
 def decode_varint(data: bytes, at: int) -> tuple[int, int] | None: ...

@@ -43,6 +43,7 @@ cdef class Params:
         handshake_timeout_ns: int = 10_000_000_000,
         initial_rtt_ns: int = 100_000_000,
         controller: str = "bbr",
+        ecn: bool = True,
         copies: str = "deadline",
         suites: tuple[int, ...] = (1, 2),
         key_update_packets: int = 1 << 20,
@@ -104,6 +105,7 @@ cdef class Params:
         v.keepalive_ns = keepalive_ns
         v.handshake_timeout_ns = handshake_timeout_ns
         v.initial_rtt_ns = initial_rtt_ns
+        v.ecn = ecn
         v.controller = CONTROLLERS.index(controller)
         v.copies = COPIES.index(copies)
         v.key_update_packets = key_update_packets

@@ -70,10 +70,11 @@ cdef uint32_t protection_parities(const Conn* c, uint32_t sources) noexcept nogi
     """Return the smallest m for which so few of the k + m packets are lost often enough that k arrive.
 
     Losses are taken for a Gilbert process: runs with the measured mean length, begun as often as gives the
-    measured share. `chance` is that of (packets lost so far, was the last one lost).
+    measured share. good[i] and bad[i] are the chances that i of the first n packets are lost, and the last of
+    them arrived or did not.
     """
     cdef double share = meter_share(&c.recovery.losses), burst = meter_burst(&c.recovery.losses)
-    cdef double begin, go_on, miss, arrived, kept, fresh, stay
+    cdef double begin, go_on, miss, arrived, stay
     cdef double[MAX_BLOCK_PARITIES + 1] good
     cdef double[MAX_BLOCK_PARITIES + 1] bad
     cdef uint32_t n, lost, most

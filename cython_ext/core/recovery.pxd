@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cython_ext.core.controller cimport AckEvent, Controller
 from cython_ext.core.delivery cimport Delivery, Snapshot
+from cython_ext.core.ecn cimport Ecn
 from cython_ext.core.loss_meter cimport LossMeter
 from cython_ext.core.pacer cimport Pacer
 from cython_ext.core.ranges cimport RangeSet
@@ -26,6 +27,7 @@ cdef enum:
 cdef enum:
     PACKET_ELICITING = 1
     PACKET_SKIPPED = 2      # skipped on purpose: acknowledging it is a violation
+    PACKET_ECT = 4          # left with ECT(0)
 
 
 cdef struct SentFrame:
@@ -67,6 +69,7 @@ cdef struct Recovery:
     Delivery delivery
     Controller controller
     Pacer pacer
+    Ecn ecn
     LossMeter losses
     # loss detection
     uint64_t largest_acked      # by ACK frames only
@@ -86,6 +89,7 @@ cdef struct Recovery:
     int64_t probe_cap_ns        # docs/protocol.md section 7: idle time-out / 64
     # what the present ACK did; reset per ACK
     AckEvent event
+    uint64_t event_ect_packets  # newly acknowledged, of those that left with ECT(0)
     # counters
     uint64_t packets_lost
     uint64_t bytes_lost
@@ -107,6 +111,8 @@ cdef void recovery_ack_begin(Recovery* r, int64_t now_ns) noexcept nogil
 cdef bint recovery_ack_range(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil
 cdef bint recovery_recovered_range(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) noexcept nogil
 cdef void recovery_ack_largest(Recovery* r, uint64_t largest, int64_t ack_delay_ns, int64_t now_ns) noexcept nogil
+cdef void recovery_ack_counts(Recovery* r, bint is_newest, const uint64_t* counts) noexcept nogil
+cdef bint recovery_set_controller(Recovery* r, uint8_t controller, int64_t now_ns) noexcept nogil
 cdef void recovery_ack_end(Recovery* r, bint from_frame, int64_t now_ns) noexcept nogil
 cdef void recovery_on_loss_timer(Recovery* r, int64_t now_ns) noexcept nogil
 cdef void recovery_on_probe_timer(Recovery* r, int64_t now_ns) noexcept nogil

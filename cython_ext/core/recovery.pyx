@@ -9,10 +9,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from cython_ext.core.controller cimport controller_clear, controller_init
+from cython_ext.core.controller cimport controller_clear, controller_init, controller_switch
 from cython_ext.core.delivery cimport delivery_finish, delivery_on_acked, delivery_on_sent
+from cython_ext.core.ecn cimport ecn_on_counts, ecn_on_no_counts, ecn_on_probe_timeout
 from cython_ext.core.loss_meter cimport meter_on_acked, meter_on_lost, meter_on_spurious
-from cython_ext.core.pacer cimport pacer_init, pacer_set_rate, pacer_spend
+from cython_ext.core.pacer cimport pacer_init, pacer_limit_burst, pacer_set_rate, pacer_spend
 from cython_ext.core.ranges cimport ranges_add, ranges_clear, ranges_find, ranges_remove_below
 from cython_ext.core.rtt cimport rtt_init, rtt_probe_timeout_ns, rtt_update
 
@@ -28,6 +29,8 @@ cdef enum:
     # bursts are outlasted by trying often; all probes but two are PINGs, so that trying costs little.
     STEADY_EXPIRIES = 10
     MAX_PROBES = 8
+    # What may leave at once where a policer counts.
+    SMALL_BURST_PACKETS = 3
     FIRST_PACKETS = 16
     FIRST_FRAMES = 32
 
@@ -117,10 +120,10 @@ cdef void recovery_on_sent(Recovery* r, uint32_t datagram_bytes, uint32_t frame_
     p.frame_count = frame_count
     p.sent_ns = now_ns
     p.bytes = 0
-    p.flags = 0
+    p.flags = PACKET_ECT if r.ecn.sends else 0
     p.state = SENT_IN_FLIGHT
     if eliciting:
-        p.flags = PACKET_ELICITING
+        p.flags |= PACKET_ELICITING
         p.bytes = datagram_bytes
         r.controller.algorithm.on_sent(&r.controller, now_ns, datagram_bytes, r.in_flight, app_limited)
         delivery_on_sent(&r.delivery, &p.snapshot, now_ns, r.in_flight, datagram_bytes)
@@ -182,6 +185,7 @@ cdef void for_frames(Recovery* r, const SentPacket* p, bint acked) noexcept nogi
 
 cdef void recovery_ack_begin(Recovery* r, int64_t now_ns) noexcept nogil:
     memset(&r.event, 0, sizeof(AckEvent))
+    r.event_ect_packets = 0
     r.event.now_ns = now_ns
     r.event.prior_in_flight = r.in_flight
 
@@ -219,6 +223,11 @@ cdef void note_lost(Recovery* r, const SentPacket* p) noexcept nogil:
     r.bytes_lost += p.bytes
     r.delivery.lost += p.bytes
     r.event.lost_bytes += p.bytes
+    r.event.lost_packets += 1
+    r.event.newest_lost_bytes = p.bytes
+    r.event.newest_lost_in_flight = p.snapshot.in_flight
+    r.event.newest_lost_since = r.delivery.lost - p.snapshot.lost
+    r.event.newest_lost_app_limited = p.snapshot.app_limited
     if p.sent_ns > r.event.largest_sent_ns:
         r.event.largest_sent_ns = p.sent_ns
 
@@ -246,6 +255,10 @@ cdef bint mark_acked(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) n
                 r.eliciting_in_flight -= 1
         p.state = SENT_ACKED
         r.packets_acked += 1
+        if p.flags & PACKET_ECT:
+            r.ecn.acked += 1
+            r.event_ect_packets += 1
+            r.event.ecn_acked_bytes += p.bytes
         if p.bytes:
             r.event.acked_bytes += p.bytes
             delivery_on_acked(&r.delivery, &r.event.sample, &p.snapshot, p.sent_ns, p.bytes, now_ns)
@@ -269,7 +282,9 @@ cdef bint mark_recovered(Recovery* r, uint64_t low, uint64_t high, int64_t now_n
             continue
         if p.state == SENT_IN_FLIGHT:
             lost += 1
-            runs += not follows_a_loss(r, n)
+            if not follows_a_loss(r, n):
+                runs += 1
+                r.event.lost_runs += 1
             if p.flags & PACKET_ELICITING:
                 note_lost(r, p)
         p.state = SENT_RECOVERED
@@ -341,6 +356,37 @@ cdef void recovery_ack_largest(Recovery* r, uint64_t largest, int64_t ack_delay_
         r.largest_acked = largest
 
 
+cdef void recovery_ack_counts(Recovery* r, bint is_newest, const uint64_t* counts) noexcept nogil:
+    """Take the ECN counts of an ACK frame, NULL for none; *is_newest* tells whether it raised `largest`.
+
+    Called after its ranges. An older ACK that comes late says nothing: its counts are smaller, rightly.
+    """
+    cdef uint64_t more
+    if not is_newest:
+        return
+    if counts == NULL:
+        ecn_on_no_counts(&r.ecn)
+        return
+    more = ecn_on_counts(&r.ecn, counts)
+    if more == 0:
+        return
+    # The counts are in packets, a controller's in bytes: what was marked is as large as what was acknowledged.
+    if r.event_ect_packets and more <= r.event_ect_packets:
+        r.event.marked_bytes = r.event.ecn_acked_bytes * more // r.event_ect_packets
+    else:
+        r.event.marked_bytes = more * r.controller.datagram_bytes
+    if r.event.ecn_acked_bytes < r.event.marked_bytes:
+        r.event.ecn_acked_bytes = r.event.marked_bytes
+
+
+cdef bint recovery_set_controller(Recovery* r, uint8_t controller, int64_t now_ns) noexcept nogil:
+    """Go on with another controller, from the present window and round trip; False without memory."""
+    if not controller_switch(&r.controller, controller, now_ns, r.rtt.smoothed_ns, r.next):
+        return False
+    pacer_set_rate(&r.pacer, r.controller.pacing_rate, r.controller.datagram_bytes, now_ns)
+    return True
+
+
 cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
     cdef int64_t base = r.rtt.smoothed_ns if r.rtt.smoothed_ns > r.rtt.latest_ns else r.rtt.latest_ns
     cdef int64_t delay = base + base * r.time_threshold_8th // 8, lost_before
@@ -377,11 +423,6 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
                 if run_from == 0:
                     run_from = p.sent_ns
                     r.event.lost_runs += 1
-                r.event.lost_packets += 1
-                r.event.newest_lost_bytes = p.bytes
-                r.event.newest_lost_in_flight = p.snapshot.in_flight
-                r.event.newest_lost_since = r.delivery.lost - p.snapshot.lost
-                r.event.newest_lost_app_limited = p.snapshot.app_limited
                 if p.sent_ns - run_from > longest:
                     longest = p.sent_ns - run_from
             for_frames(r, p, False)
@@ -409,6 +450,8 @@ cdef void finish(Recovery* r, int64_t now_ns) noexcept nogil:
         # Below a millisecond of round trip the window paces well enough, and timers do not.
         pacer_set_rate(&r.pacer, 0 if r.rtt.sampled and r.rtt.smoothed_ns < 1_000_000 else r.controller.pacing_rate,
                        r.controller.datagram_bytes, now_ns)
+        if r.controller.small_bursts:
+            pacer_limit_burst(&r.pacer, SMALL_BURST_PACKETS * r.controller.datagram_bytes)
     advance(r, now_ns)
 
 
@@ -434,6 +477,7 @@ cdef void recovery_on_probe_timer(Recovery* r, int64_t now_ns) noexcept nogil:
     cdef unsigned int queued = 0
     cdef SentPacket* p
     r.probe_count += 1
+    ecn_on_probe_timeout(&r.ecn, r.probe_count)
     r.probes_owed = 1 << (r.probe_count - 1) if r.probe_count < 4 else MAX_PROBES
     for n in range(r.first, r.next):
         p = packet(r, n)

@@ -62,8 +62,8 @@ cdef const Shard* kept_source(const RepairIn* r, uint64_t number, uint32_t* hint
     Sources are looked for in ascending order, and most came in it: the place behind the last find is
     the first to look at.
     """
-    cdef uint32_t n, place = hint[0]
-    for n in range(r.limit):
+    cdef uint32_t _n, place = hint[0]
+    for _n in range(r.limit):
         place = place + 1 if place + 1 < r.limit else 0
         if r.kept[place].number == number + 1:
             hint[0] = place

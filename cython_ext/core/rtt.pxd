@@ -12,6 +12,7 @@ cdef struct Rtt:
     int64_t smoothed_ns         # the initial value until the first sample
     int64_t variation_ns
     int64_t minimum_ns          # over the life of the connection; 0 before any sample
+    int64_t undelayed_ns        # the same without the delays that the peer reported: its word is taken for them
     bint sampled
 
 
@@ -20,6 +21,7 @@ cdef inline void rtt_init(Rtt* rtt, int64_t initial_ns) noexcept nogil:
     rtt.smoothed_ns = initial_ns
     rtt.variation_ns = initial_ns // 2
     rtt.minimum_ns = 0
+    rtt.undelayed_ns = 0
     rtt.sampled = False
 
 
@@ -28,6 +30,8 @@ cdef inline void rtt_update(Rtt* rtt, int64_t sample_ns, int64_t ack_delay_ns) n
     cdef int64_t error
     if sample_ns < 1:
         sample_ns = 1
+    if sample_ns > ack_delay_ns and (rtt.undelayed_ns == 0 or sample_ns - ack_delay_ns < rtt.undelayed_ns):
+        rtt.undelayed_ns = sample_ns - ack_delay_ns
     if rtt.minimum_ns == 0 or sample_ns < rtt.minimum_ns:
         rtt.minimum_ns = sample_ns
     if sample_ns - ack_delay_ns >= rtt.minimum_ns:

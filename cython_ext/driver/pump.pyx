@@ -23,6 +23,7 @@ cdef enum:
     SENDS_PER_TURN = 1024
     HANDSHAKE_BYTES = 2048
     RETRY_AFTER_NS = 1_000_000
+    ECT_0 = 2
 
 
 cdef class Pump:
@@ -135,7 +136,7 @@ cdef class Pump:
                         break
                     continue
                 length = conn_poll(c, room, c.datagram_bytes, now_ns)
-                self.outbound.commit(length, 0)
+                self.outbound.commit(length, ECT_0 if c.recovery.ecn.sends else 0)
                 if length == 0:
                     self.endpoint.settle(c)
                     c = self.endpoint.next_touched()

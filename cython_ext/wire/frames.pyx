@@ -159,7 +159,7 @@ def parse_frames(plaintext: bytes) -> list[tuple[int, ...]] | None:
 
     A window for tests and tools: (type, fields in the order of the specification, bytes last). STREAM is
     (type, id, offset, data), ACK (type, delay, [(lowest, highest), ...] newest first, ECN counts or None),
-    with recovered ranges (..., ECN counts or None, [(lowest, highest), ...]), REPAIR (type, m, index, [source, ...],
+    with recovered ranges (..., ECN counts or None, [(lowest, highest), ...]), REPAIR (type, (source, ...), m, index,
     shard).
     """
     cdef Reader r
@@ -196,7 +196,7 @@ def parse_frames(plaintext: bytes) -> list[tuple[int, ...]] | None:
             for _ in range(1, frame.sources):
                 high += read_varint(&frame.ranges) + 1
                 numbers.append(high)
-            frames.append((kind, frame.parities, frame.index, numbers, content))
+            frames.append((kind, tuple(numbers), frame.parities, frame.index, content))
         elif FRAME_STREAM <= kind <= 0x0f:
             frames.append((kind, frame.id, frame.offset, content))
         elif kind == FRAME_MESSAGE:

@@ -82,7 +82,9 @@ class Impairment:
             raise ValueError(f"rate_bps must exceed 0, not {self.rate_bps}; None means no limit")
         if self.mtu is not None and self.mtu <= 0:
             raise ValueError(f"mtu must exceed 0, not {self.mtu}; None means no limit")
-        if self.rate_bps is None and (self.policer_bytes is not None or self.mark_bytes is not None):
+        if self.rate_bps is None and (
+            self.policer_bytes is not None or self.mark_bytes is not None
+        ):
             raise ValueError("policer_bytes and mark_bytes need rate_bps")
         if any(start > end for start, end in self.blackholes):
             raise ValueError("a black hole ends after it starts")

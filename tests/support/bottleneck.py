@@ -62,7 +62,8 @@ class Bulk:
         handle = self.endpoint.handle_datagram
         for data in train:
             kind = type(data)
-            handle(data, source, now_ns, 0 if kind is bytes else 3 if kind is Congested else 2)
+            mark = 0 if kind is bytes else 3 if kind is Congested else 2
+            handle(bytes(data), source, now_ns, mark)
 
     def handle_timeout(self, now_ns: int) -> None:
         """Let the core do what is due."""
@@ -80,7 +81,7 @@ class Bulk:
                 self.connection = handle
                 self._attend(handle)
             leaving += self.endpoint.poll_datagrams(now_ns)
-        if leaving and self.connection is not None and self.connection.stats().get("ecn_marking"):
+        if leaving and self.connection is not None and self.connection.stats()["ecn_marking"]:
             return [(address, Capable(data)) for address, data in leaving]
         return leaving
 

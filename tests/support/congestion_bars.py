@@ -99,6 +99,9 @@ def _beside_cubic(
 
 
 POLICED = link(20, 50, policer_bytes=20 * MBIT // 8 // 20)
+# Less than a burst of ten packets passes such a bucket.
+SHALLOW = link(20, 50, policer_bytes=10_000)
+DEEP = link(20, 50, policer_bytes=500_000)
 Run = Callable[[int, str], Measured]
 
 
@@ -137,6 +140,8 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "policer": _single(POLICED, Bar("lost", 5, 2, at_most=True), Bar("goodput", 85, 92)),
     "policer-shared": _shared(POLICED, Bar("theirs", 25, 40)),
+    "policer-8-packets": _single(SHALLOW, Bar("lost", 5, 2, at_most=True), Bar("goodput", 85, 92)),
+    "policer-4-bdp": _single(DEEP, Bar("lost", 5, 2, at_most=True), Bar("goodput", 85, 92)),
 }
 
 
@@ -153,14 +158,14 @@ def main(processes: int, seeds: int, names: list[str], congestion: str = "bbr") 
     with Pool(processes) as pool:
         for name, _, measured in pool.imap(_measure, jobs):
             found[name].append(measured)
-    print(f"{'scenario':16}{'measure':10}{'median':>9}{'worst':>9}{'bar':>8}{'aim':>8}  verdict")
+    print(f"{'scenario':20}{'measure':10}{'median':>9}{'worst':>9}{'bar':>8}{'aim':>8}  verdict")
     for name in chosen:
         for bar in SCENARIOS[name].bars:
             values = [measured[bar.measure] for measured in found[name]]
             worst = max(values) if bar.at_most else min(values)
             middle = median(values)
             print(
-                f"{name:16}{bar.measure:10}{middle:9.2f}{worst:9.2f}{bar.bar:8.2f}{bar.aim:8.2f}"
+                f"{name:20}{bar.measure:10}{middle:9.2f}{worst:9.2f}{bar.bar:8.2f}{bar.aim:8.2f}"
                 f"  {bar.verdict(middle)}"
             )
         means = {key: median(m[key] for m in found[name]) for key in found[name][0]}

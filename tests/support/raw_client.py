@@ -178,6 +178,11 @@ def message_part(message_id: int, total: int, offset: int, data: bytes) -> bytes
     return head + varint(len(data)) + data
 
 
+def message_expired(message_id: int, size: int) -> bytes:
+    """Return MESSAGE_EXPIRED."""
+    return b"\x1b" + varint(message_id) + varint(size)
+
+
 def datagram(data: bytes) -> bytes:
     """Return DATAGRAM."""
     return b"\x1c" + varint(len(data)) + data

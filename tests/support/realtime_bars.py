@@ -1,7 +1,7 @@
 """A 64-byte message at 60 Hz over 25 ms with loss: how late it comes, and what it costs.
 
-Virtual time, so a run repeats to the byte. Run as a program it prints a table per seed and over all:
-``python -m tests.support.realtime_bars [messages] [seeds]``.
+Virtual time, so a run repeats to the byte. Run as a program it prints a table per seed and over
+all: ``python -m tests.support.realtime_bars [messages] [seeds]``.
 """
 
 import sys

@@ -1,8 +1,8 @@
 """How long a 20 KB answer takes over a lossy path, with and without repairs.
 
-A client sends 64 bytes on a stream, the server answers with 20,480, over and over on one connection in
-virtual time. Run as a program it prints the distribution of the times from the first byte written to the
-last byte read: ``python -m tests.support.tail_bars [exchanges]``.
+A client sends 64 bytes on a stream, the server answers with 20,480, over and over on one
+connection in virtual time. Run as a program it prints the distribution of the times from the
+first byte written to the last byte read: ``python -m tests.support.tail_bars [exchanges]``.
 """
 
 import sys
@@ -114,7 +114,7 @@ def measure(
     warm_up: int = WARM_UP,
     **choices: Any,
 ) -> Times:
-    """Run *exchanges* exchanges after *warm_up* others, *pause_ns* apart, and return their times."""
+    """Return the times of *exchanges* exchanges, *pause_ns* apart, after *warm_up* others."""
     caller = Caller(impairment, seed=seed, **choices)
     for _ in range(warm_up):
         caller.exchange()
@@ -136,7 +136,7 @@ def _counted(pair: Pair) -> tuple[int, int, int]:
 
 
 def main(exchanges: int) -> None:
-    """Print a row per path and policy; ratios are to the median without loss and without repairs."""
+    """Print a row per path and policy; ratios are to the median without loss and repairs."""
     base = measure(path(0), 200, fec="off").at(0.5)
     print(
         f"64 bytes up, {len(ANSWER):,} down, 50 ms, {exchanges} exchanges; no loss: {base:.1f} ms"

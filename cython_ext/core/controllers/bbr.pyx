@@ -12,10 +12,11 @@ from cython_ext.core.controller cimport AckEvent, Controller
 from cython_ext.core.controllers.bbr_model cimport (
     ACKS_FEEDBACK, ACKS_INIT, ACKS_REFILLING, ACKS_STARTING, ACKS_STOPPING, Bbr, DRAIN, PROBE_CRUISE,
     PROBE_DOWN, PROBE_REFILL, PROBE_RTT, PROBE_UP, STARTUP, advance_max_bw_filter, bdp, believe_policer,
-    floor_window, inflight_at, inflight_too_high, is_probing_bw, more_sent_is_more_lost, note_loss,
+    floor_window, forget_policer, inflight_at, inflight_too_high, is_probing_bw, more_sent_is_more_lost, note_loss,
     quantized, queue_is_empty, queue_stands, random_next, reset_congestion_signals, reset_full_bw, reset_shortterm,
     sending_bw, start_round, umax, umin, update_ack_aggregation, update_congestion_signals, update_max_bw,
     update_min_rtt, update_round, with_headroom,
+    yield_to_others,
 )
 
 cdef double STARTUP_PACING_GAIN = 2.77
@@ -27,6 +28,8 @@ cdef double PROBE_UP_WINDOW_GAIN = 2.25
 cdef double PROBE_RTT_WINDOW_GAIN = 0.5
 # The share of the bandwidth that pacing leaves unused, so that queues drain.
 cdef double PACING_MARGIN = 0.99
+# The same beneath a policer, so that its bucket fills and others find tokens.
+cdef double POLICED_MARGIN = 0.94
 cdef double BETA = 0.7
 cdef int64_t PROBE_RTT_DURATION_NS = 200_000_000
 cdef enum:
@@ -34,6 +37,11 @@ cdef enum:
     FULL_CE_ROUNDS = 2
     # A plateau without a queue or losses that answer is no full pipe, but it does not last for ever either.
     LONGEST_PLATEAU_ROUNDS = 12
+    # Rounds of a probe without losses after which a policer is thought gone; beside others, done.
+    POLICED_PROBE_ROUNDS = 10
+    SHARED_PROBE_ROUNDS = 2
+    # Where others fill the queue, a probe takes from them, and need not go on until something breaks.
+    CROWDED_PROBE_ROUNDS = 2
 
 
 # -- state changes ---------------------------------------------------------------------------------
@@ -76,6 +84,7 @@ cdef void enter_probe_cruise(Bbr* b) noexcept nogil:
 
 cdef void enter_probe_refill(Bbr* b, const AckEvent* e) noexcept nogil:
     reset_shortterm(b)
+    b.yielded = 0
     b.probe_up_rounds = 0
     b.probe_up_acks = 0
     b.ack_phase = ACKS_REFILLING
@@ -86,7 +95,8 @@ cdef void enter_probe_refill(Bbr* b, const AckEvent* e) noexcept nogil:
 
 
 cdef void raise_probe_slope(Controller* c, Bbr* b) noexcept nogil:
-    cdef uint64_t growth = <uint64_t> 1 << b.probe_up_rounds
+    # Ours: an eighth of the window at once, or a flow that met others would need minutes for its share.
+    cdef uint64_t growth = umax(<uint64_t> 1 << b.probe_up_rounds, c.window // c.datagram_bytes // 8)
     b.probe_up_rounds = umin(b.probe_up_rounds + 1, 30)
     b.probe_up_count = umax(c.window // growth, 1)
 
@@ -157,7 +167,9 @@ cdef void check_startup_done(Controller* c, Bbr* b, const AckEvent* e) noexcept 
 
 cdef void on_inflight_too_high(Controller* c, Bbr* b, const AckEvent* e, uint64_t in_flight, bint app_limited) noexcept nogil:
     b.bw_probe_samples = False
-    if not app_limited:
+    if b.crowded and b.state == PROBE_UP:
+        yield_to_others(b, umax(b.last_rate, b.base_rate), in_flight)
+    elif not app_limited:
         b.inflight_longterm = umax(in_flight, <uint64_t> (BETA * umin(bdp(c, b, sending_bw(b), WINDOW_GAIN), c.window)))
     if b.state == PROBE_UP:
         enter_probe_down(b, e)
@@ -214,14 +226,25 @@ cdef bint time_to_go_down(Controller* c, Bbr* b, const AckEvent* e) noexcept nog
     if b.round_start and b.probing_rounds >= 2 and not queue_stands(b) and more_sent_is_more_lost(c, b):
         believe_policer(b)
         return True
-    if b.window_limited and c.window >= b.inflight_longterm:
+    if b.policed and b.round_start:
+        if b.probing_rounds > (SHARED_PROBE_ROUNDS if b.shared else POLICED_PROBE_ROUNDS):
+            # No losses: the rate may be had. Alone, and for so long, it was no bucket that gave it.
+            b.max_bw = b.max_bw_filter[0] = umax(b.max_bw, b.clean_rate)
+            if not b.shared:
+                forget_policer(b)
+            return True
+        return False
+    if b.crowded and b.round_start and b.probing_rounds >= CROWDED_PROBE_ROUNDS:
+        return True
+    if (b.window_limited or b.window_was_limited) and c.window >= b.inflight_longterm:
+        # The bound is in the way, not the path: it must rise first.
         reset_full_bw(b)
         b.full_bw = e.sample.rate
-    elif b.full_bw_now:
+        return False
+    if b.full_bw_now:
         return True
     # Ours: a queue stands, and what was sent for it bought no bandwidth. Two more rounds would buy none either.
-    if (b.round_start and b.probing_rounds >= 2 and queue_stands(b) and 8 * b.last_rate < 9 * b.base_rate):
-        b.policed = False
+    if b.round_start and b.probing_rounds >= 2 and queue_stands(b) and 8 * b.last_rate < 9 * b.base_rate:
         return True
     return False
 
@@ -301,7 +324,9 @@ cdef void check_probe_rtt(Controller* c, Bbr* b, const AckEvent* e) noexcept nog
 
 cdef void set_pacing_rate(Controller* c, Bbr* b) noexcept nogil:
     # Ours: the margin drains a queue; where none stands it would only leave the link idle.
-    cdef double margin = 1.0 if queue_is_empty(b) and not b.policed and b.state != STARTUP else PACING_MARGIN
+    cdef double margin = 1.0 if queue_is_empty(b) and b.state != STARTUP else PACING_MARGIN
+    if b.policed:
+        margin = POLICED_MARGIN
     cdef uint64_t rate = <uint64_t> (b.pacing_gain * sending_bw(b) * margin)
     if rate and (b.full_bw_reached or rate > c.pacing_rate):
         c.pacing_rate = rate
@@ -355,7 +380,8 @@ cdef bint init(Controller* c, int64_t now_ns, int64_t initial_rtt_ns, uint64_t s
 
 cdef void on_sent(Controller* c, int64_t now_ns, uint64_t sent_bytes, uint64_t in_flight, bint app_limited) noexcept nogil:
     cdef Bbr* b = <Bbr*> c.state
-    b.window_limited = in_flight + 2 * sent_bytes > c.window
+    if in_flight + 2 * sent_bytes > c.window:
+        b.window_limited = True
     if in_flight == 0 and app_limited:
         # Restart from idle: pace at the known bandwidth, not at a probe's gain.
         b.idle_restart = True
@@ -392,6 +418,8 @@ cdef void on_ack(Controller* c, const AckEvent* e) noexcept nogil:
     b.bw = umin(b.max_bw, b.bw_shortterm)
     set_pacing_rate(c, b)
     set_window(c, b, e)
+    # Beside others the bursts are theirs as well: who alone is smooth leaves them all the losses.
+    c.small_bursts = b.policed and not b.shared
     c.phase = b.state
 
 

@@ -95,6 +95,12 @@ cdef struct Bbr:
     double random_share             # of what is sent, lost whatever the rate is
     double proven_share             # the same, of probes only: more was sent, and as much more arrived
     bint policed                    # probing showed that more sent is more lost
+    bint crowded                    # a queue stands although we send no more than our rate: others fill it
+    bint shared                     # the policer drops at a rate that it let pass: for others
+    uint8_t answers                 # to a policer, with no round free of losses between them
+    uint64_t doubt_until            # the round before which no policer is believed in again
+    uint8_t yielded                 # how often to others, since the last probe began
+    uint64_t policer_rate           # bytes per second delivered when it dropped what was ours alone
     Tally base                      # rounds at a gain of 1 and less; in STARTUP, all rounds before
     Tally present                   # since the present round began
     Tally last                      # the round that just ended
@@ -103,6 +109,7 @@ cdef struct Bbr:
     uint64_t base_sent_rate         # and that were sent for it
     uint64_t last_rate
     uint64_t last_sent_rate
+    uint64_t clean_rate             # the most that a round of this probe delivered without such losses
     int64_t round_stamp_ns
     uint8_t settled_rounds          # in a row at a gain of 1 or less; saturates
     uint8_t probing_rounds          # in a row at a gain above 1; saturates
@@ -119,7 +126,8 @@ cdef struct Bbr:
     uint64_t undo_inflight_shortterm
     uint64_t undo_inflight_longterm
     int64_t persistent_ns           # when the window collapsed; 0 = not
-    bint window_limited             # the last packet sent used the window up
+    bint window_limited             # a packet sent in this round used the window up
+    bint window_was_limited         # the same of the round before
 
 
 cdef inline uint64_t umin(uint64_t a, uint64_t b) noexcept nogil:
@@ -148,6 +156,8 @@ cdef bint queue_is_empty(const Bbr* b) noexcept nogil
 cdef bint more_sent_is_more_lost(const Controller* c, const Bbr* b) noexcept nogil
 cdef bint more_sent_is_more_delivered(const Controller* c, const Bbr* b) noexcept nogil
 cdef void believe_policer(Bbr* b) noexcept nogil
+cdef void forget_policer(Bbr* b) noexcept nogil
+cdef void yield_to_others(Bbr* b, uint64_t rate, uint64_t in_flight) noexcept nogil
 cdef bint inflight_too_high(const Bbr* b, uint64_t lost, uint64_t in_flight) noexcept nogil
 cdef void reset_full_bw(Bbr* b) noexcept nogil
 cdef void reset_congestion_signals(Bbr* b) noexcept nogil

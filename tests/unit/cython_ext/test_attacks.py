@@ -14,6 +14,7 @@ from tests.support.raw_client import (
     datagram,
     limit,
     message,
+    message_expired,
     message_part,
     new_server,
     reset_stream,
@@ -90,6 +91,18 @@ VIOLATIONS: list[tuple[str, list[bytes], TransportError]] = [
     ("message credit exceeded", [message(n, bytes(333)) for n in range(3)], E.MESSAGE_LIMIT),
     ("a message far ahead", [message(65_536, b"")], E.MESSAGE_LIMIT),
     ("a message very far ahead", [message(0, b""), message(TOP, b"")], E.MESSAGE_LIMIT),
+    ("an expired message too large", [message_expired(0, 501)], E.MESSAGE_LIMIT),
+    ("an expired message far ahead", [message_expired(65_536, 0)], E.MESSAGE_LIMIT),
+    (
+        "an expired message of another size than its part",
+        [message_part(0, 10, 0, b"a"), message_expired(0, 11)],
+        E.MESSAGE_LIMIT,
+    ),
+    (
+        "credit exceeded by one that expired",
+        [message(0, bytes(499)), message(1, bytes(499)), message_expired(2, 0)],
+        E.MESSAGE_LIMIT,
+    ),
     ("a part beyond its total", [message_part(0, 10, 8, b"abc")], E.MESSAGE_LIMIT),
     (
         "totals that differ",
@@ -221,9 +234,23 @@ def growth_of(client: RawClient, payload_of: Payloads, count: int) -> int:
         lambda n: reset_stream(0, n, 0),
         lambda n: stop_sending(0, n),
         lambda n: message(0, b""),
+        lambda n: message_expired(n, 500),
+        lambda n: message_expired(0, n % 3),
         lambda n: limit(0x10, n) + limit(0x11, 0, n) + limit(0x12, n) + limit(0x1A, n),
     ],
-    ids=["ping", "empty", "padding", "datagram", "stream", "reset", "stop", "message", "limits"],
+    ids=[
+        "ping",
+        "empty",
+        "padding",
+        "datagram",
+        "stream",
+        "reset",
+        "stop",
+        "message",
+        "expired",
+        "expired again",
+        "limits",
+    ],
 )
 def test_a_flood_of_one_frame_grows_nothing(payload_of: Payloads) -> None:
     client = RawClient(new_server()).connect()
@@ -247,6 +274,31 @@ def test_a_flood_of_empty_messages_ends_at_the_credit() -> None:
     assert handle.state == ConnectionState.ESTABLISHED
     client.send(message(1_000, b""))
     assert handle.close_frame[0] == E.MESSAGE_LIMIT
+
+
+def test_an_expired_message_gives_its_credit_back_and_is_not_delivered() -> None:
+    client = RawClient(new_server(SMALL)).connect()
+    handle = client.handle
+    client.send(message_part(0, 400, 0, bytes(300)), message_expired(1, 400))
+    assert handle.stats()["messages_expired_by_peer"] == 1
+    frames = client.send(message_expired(0, 400)) + client.wait(100 * MS)
+    assert handle.receive_messages() == []
+    assert handle.stats()["messages_expired_by_peer"] == 2
+    # 2 x 401 were used and are free again, beside the 1,000 of the beginning.
+    assert (0x1A, 1_802) in frames
+    # What comes late of them is ignored, whatever it says.
+    client.send(message_part(0, 400, 300, bytes(100)), message(1, bytes(9_000)))
+    client.send(message_expired(0, 9_000), message(2, b"next"))
+    assert handle.receive_messages() == [b"next"]
+    assert handle.state == ConnectionState.ESTABLISHED
+
+
+def test_a_message_that_was_delivered_stays_delivered_when_it_expires() -> None:
+    client = RawClient(new_server(SMALL)).connect()
+    handle = client.handle
+    client.send(message(0, b"in time"), message_expired(0, 7))
+    assert handle.receive_messages() == [b"in time"]
+    assert handle.stats()["messages_expired_by_peer"] == 0
 
 
 def test_half_sent_messages_are_bounded_by_the_credit() -> None:

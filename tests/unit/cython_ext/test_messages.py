@@ -62,6 +62,28 @@ def test_copies_of_a_delivered_message_are_ignored_whatever_they_say() -> None:
     assert taken(incoming) == [b"once"]
 
 
+def test_an_expired_message_is_closed_and_its_credit_returns() -> None:
+    incoming = IncomingProbe(1_000, 100)
+    assert incoming.part(1, 60, 0, b"begun") == NO_ERROR
+    assert incoming.expired(1, 60) == NO_ERROR
+    assert incoming.state() == (0, 0, 61)
+    assert incoming.expired(0, 20) == NO_ERROR
+    assert incoming.state() == (2, 0, 82)
+    assert incoming.consumed() == 82
+    assert incoming.expired(0, 99) == NO_ERROR
+    assert incoming.part(1, 7, 0, b"late") == NO_ERROR
+    assert incoming.consumed() == 82
+    assert taken(incoming) == []
+
+
+@pytest.mark.parametrize(("number", "size"), [(0, 101), (DISTANCE, 1), (1, 61)])
+def test_an_expired_message_keeps_the_rules_of_parts(number: int, size: int) -> None:
+    incoming = IncomingProbe(1_000, 100)
+    assert incoming.part(1, 60, 0, b"begun") == NO_ERROR
+    assert incoming.expired(number, size) == LIMIT
+    assert IncomingProbe(50, 100).expired(0, 50) == LIMIT
+
+
 @pytest.mark.parametrize(
     ("total", "offset", "length"), [(10, 11, 0), (10, 5, 6), (10, 10, 1), (10, (1 << 62) - 1, 1)]
 )

@@ -40,6 +40,9 @@ DEFAULTS = dict(WIRE.values())
             {"controller": "cubic"},
             "no congestion controller is called 'cubic'; known: bbr, new_reno",
         ),
+        ({"fec": "sometimes"}, "fec = 'sometimes' is unknown; known: off, auto, always"),
+        ({"repair_sources": 257}, "repair_sources = 257 is not between 0 and 256"),
+        ({"assumed_loss": 0.6}, "assumed_loss = 0.6 is not between 0 and 0.5"),
         ({"suites": ()}, "suites are 1 (AES-256-GCM) and 2 (ChaCha20-Poly1305)"),
         ({"suites": (3,)}, "suites are 1"),
     ],
@@ -66,6 +69,7 @@ def test_what_we_offer_is_read_back_by_the_peer() -> None:
         "max_datagram_bytes": 1452,
         "idle_timeout_ms": 7,
         "max_ack_delay_us": 25_000,
+        "repair_sources": 64,
     }
 
 
@@ -89,13 +93,14 @@ def item(key: int, value: bytes) -> bytes:
         b"\x01\x04\x05",
         item(7, encode_varint(1199)),
         item(9, encode_varint((1 << 24) + 1)),
+        item(10, encode_varint(257)),
     ],
 )
 def test_a_malformed_sequence_is_invalid(wrong: bytes) -> None:
     assert decode_params(wrong) is None
 
 
-@given(st.dictionaries(st.integers(10, MAX_VARINT), st.integers(0, MAX_VARINT), max_size=8))
+@given(st.dictionaries(st.integers(11, MAX_VARINT), st.integers(0, MAX_VARINT), max_size=8))
 def test_unknown_parameters_are_ignored(extra: dict[int, int]) -> None:
     data = b"".join(item(key, encode_varint(value)) for key, value in extra.items())
     assert decode_params(data) == DEFAULTS
