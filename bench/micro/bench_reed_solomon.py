@@ -11,6 +11,7 @@ Needs the native modules and a C compiler, for loops without Python (reed_solomo
 
 import argparse
 import ctypes
+import json
 import os
 import statistics
 import subprocess
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, default=1200, help="length of a shard (default 1200)")
     parser.add_argument("--runs", type=int, default=7, help="the median of so many (default 7)")
     parser.add_argument("--all-kernels", action="store_true", help="not the best one alone")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the ratio's numbers")
     options = parser.parse_args()
     k, m = (int(part) for part in options.shards.split("+"))
     cpu = min(os.sched_getaffinity(0))
@@ -58,6 +60,8 @@ def main() -> None:
             if kernel != best:
                 use_kernel(kernel)
                 bench.ours()
+    if options.json is not None:
+        options.json.write_text(json.dumps({"quantum": medians, "isa-l": peer}))
     if peer is None:
         print(
             "\nISA-L is not installed (Debian: apt-get install libisal2): nothing to compare with"

@@ -438,7 +438,7 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
         if c.copies != NULL and b.has_messages and c.recovery.in_flight > c.recovery.controller.window // 2:
             # Acknowledgements that were lost, or wait: ask for one before the window closes.
             c.owes |= OWES_PING
-    if allowed:
+    if allowed and not source:
         # A probe says that it is one: a packet of messages alone may be acknowledged late (section 5.1).
         if (c.owes & OWES_PING or probing) and writer_left(&b.w):
             write_u8(&b.w, FRAME_PING)
