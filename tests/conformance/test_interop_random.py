@@ -24,6 +24,8 @@ def random_pair(chance: random.Random, seed: int) -> Pair:
         corruption=pick([0, 0.02]),
         delay_ns=pick([1, 10, 100]) * MS,
         jitter_ns=pick([0, 5, 50]) * MS,
+        congestion=pick([0, 0.05]),
+        bleaches=pick([False, False, True]),
     )
     parameters = replace(
         DEFAULT_PARAMETERS,
@@ -44,6 +46,7 @@ def random_pair(chance: random.Random, seed: int) -> Pair:
         max_datagram_bytes=pick([1200, 1400]),
         handshake_timeout_ns=60_000 * MS,
         protect=pick([None, (3, 1), (20, 6)]),
+        mark_ect0=pick([False, True]),
     )
     return mixed(
         pick([True, False]),
