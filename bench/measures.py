@@ -109,7 +109,7 @@ def policer(outcomes: Sequence[Outcome]) -> Values:
 
 def realtime(outcomes: Sequence[Outcome]) -> Values:
     """Percentiles of the delay from sending to delivery, in one-way delays of the path; packets
-    per message, as the link counted them at its entrance.
+    per message with all that came back, as the link counted them at its two entrances.
     """
     base_us = _path(outcomes[0]).delay * 1e6
     delays = realtime_delays(outcomes)
@@ -119,8 +119,8 @@ def realtime(outcomes: Sequence[Outcome]) -> Values:
         "p50 x": percentile(delays, 0.5) / base_us,
         "p99 x": percentile(delays, 0.99) / base_us,
         "p99.9 x": percentile(delays, 0.999) / base_us,
-        "packets/message": sent / len(delays),
-        "packets back/message": back / len(delays),
+        "packets/message": (sent + back) / len(delays),
+        "forward alone": sent / len(delays),
         "missing": float(sum(o.client["missing"] for o in outcomes)),
     }
 

@@ -57,7 +57,8 @@ def test_a_message_that_never_came_is_as_late_as_was_waited_for_it() -> None:
     found = measures.realtime([outcome(client=came)])
     assert found["p50 x"] == pytest.approx(1)
     assert found["p99 x"] == pytest.approx(200)
-    assert found["packets/message"] == pytest.approx(10)
+    assert found["packets/message"] == pytest.approx(20)
+    assert found["forward alone"] == pytest.approx(10)
 
 
 def test_own_loss_is_what_queue_and_policer_dropped() -> None:
