@@ -116,9 +116,9 @@ def realtime(outcomes: Sequence[Outcome]) -> Values:
     sent = sum(o.sent["packets"] for o in outcomes)
     back = sum(o.answered["packets"] for o in outcomes)
     return {
-        "p50 x": percentile(delays, 0.5) / base_us,
         "p99 x": percentile(delays, 0.99) / base_us,
         "p99.9 x": percentile(delays, 0.999) / base_us,
+        "p50 x": percentile(delays, 0.5) / base_us,
         "packets/message": (sent + back) / len(delays),
         "forward alone": sent / len(delays),
         "missing": float(sum(o.client["missing"] for o in outcomes)),
@@ -136,8 +136,8 @@ def response(outcomes: Sequence[Outcome]) -> Values:
     times = [time for o in outcomes for time in o.client["times_us"]]
     base = statistics.median(time for o in outcomes for time in o.baseline["times_us"])
     return {
-        "p50 x": percentile(times, 0.5) / base,
         "p99 x": percentile(times, 0.99) / base,
+        "p50 x": percentile(times, 0.5) / base,
         "loss-free ms": base / 1e3,
     }
 
