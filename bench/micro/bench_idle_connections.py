@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=5.0, help="of quiet before each reading")
     options = parser.parse_args()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 2 * options.count + 64:
         raise SystemExit(f"each client has two descriptors: raise the limit (ulimit -n {hard})")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
