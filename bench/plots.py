@@ -66,6 +66,7 @@ def _figure(count: int, width: float) -> "tuple[Figure, list[Axes]]":
     axes = [figure.add_subplot(1, count, n + 1) for n in range(count)]
     for one in axes:
         one.set_facecolor("none")
+        one.set_axisbelow(True)
         one.grid(visible=True, color=INK, alpha=0.25, linewidth=0.6)
         one.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -164,5 +165,6 @@ def _loopback(rows: dict[str, Any], colours: dict[str, str]) -> "Figure | None":
             ecolor=INK,
             capsize=3,
         )
-        axes.set_title(f"{row['title']}, {unit}", fontsize=9, color=INK)
+        axes.set_xlabel(unit)
+        axes.set_title(row["title"].partition(",")[0], fontsize=9, color=INK)
     return figure
