@@ -41,8 +41,7 @@ def oracle_frame(fields: tuple[Any, ...]) -> Frame:
             delay, ranges, ecn, *recovered = rest
             return Ack(tuple(ranges), delay, ecn, tuple(*recovered))
         case 0x20:
-            parities, index, sources, shard = rest
-            return Repair(tuple(sources), parities, index, shard)
+            return Repair(*rest)
         case 0x12 | 0x13:
             return MaxStreams(rest[0], unidirectional=kind == 0x13)
         case 0x31 | 0x32:
