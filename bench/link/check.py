@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from bench.link.path import Path
-from bench.link.wan import ADDRESSES, MTU, WanLink, open_link
+from bench.link.wan import ADDRESSES, MTU, LinkError, WanLink, open_link
 
 # What a sleeping process of a busy machine may add to a single delay, and to their median.
 MEDIAN_TOLERANCE_MS = 0.5
@@ -54,18 +54,24 @@ async def check_link(seed: int = 1) -> AsyncIterator[Finding]:
         LinkError: this machine cannot have a link.
     """
     for check in CHECKS:
-        async with open_link(check.path, Path(), seed) as link:
-            came = await _traffic(link, check)
-            stats = await link.stats()
-            for finding in check.judge(check, came):
-                yield finding
-            counted = stats["a"]["delivered_packets"]
-            yield Finding(
-                f"{check.title}: the link counts what arrives",
-                str(counted),
-                str(len(came)),
-                counted == len(came) and not stats["devices_dropped"],
-            )
+        async for finding in run_check(check, seed):
+            yield finding
+
+
+async def run_check(check: Check, seed: int) -> AsyncIterator[Finding]:
+    """Yield what one check found; see `check_link`."""
+    async with open_link(check.path, Path(), seed) as link:
+        came = await _traffic(link, check)
+        stats = await link.stats()
+    for finding in check.judge(check, came):
+        yield finding
+    counted = stats["a"]["delivered_packets"]
+    yield Finding(
+        f"{check.title}: the link counts what arrives",
+        str(counted),
+        str(len(came)),
+        counted == len(came) and not stats["devices_dropped"],
+    )
 
 
 async def _traffic(link: WanLink, check: Check) -> list[Came]:
@@ -80,7 +86,8 @@ async def _traffic(link: WanLink, check: Check) -> list[Came]:
         sender = await asyncio.create_subprocess_exec(
             *link.command("a"), *here, "send", *map(str, words)
         )
-        await sender.wait()
+        if await sender.wait():
+            raise LinkError("the sender of the check failed; its last words are above")
         came = json.loads(await receiver.stdout.readline())
     finally:
         if receiver.returncode is None:
@@ -176,6 +183,7 @@ def _copies(check: Check, came: list[Came]) -> list[Finding]:
 
 def _policed(check: Check, came: list[Came]) -> list[Finding]:
     span_s = (came[-1].at_ns - came[0].at_ns) / 1e9
+    # A sender that was kept waiting leaves tokens unused; there are never more than these.
     most = (check.path.police * span_s / 8 + check.path.bucket) / check.size
     asked = check.path.police / 1e6
     rate = len(came) * check.size * 8 / span_s / 1e6
@@ -184,7 +192,7 @@ def _policed(check: Check, came: list[Came]) -> list[Finding]:
             "policer",
             f"{asked:.1f} Mbit/s and its bucket",
             f"{rate:.2f} Mbit/s",
-            most * 0.98 - 2 <= len(came) <= most + 2,
+            most * 0.95 - 2 <= len(came) <= most + 2,
         )
     ]
 

@@ -1,10 +1,8 @@
-"""`open_link`: makes the namespaces and devices of a link, runs it, and removes all of it again."""
+"""`open_link`: compiles the program that is the link, runs it, and talks with it."""
 
 import asyncio
 import json
 import os
-import re
-import secrets
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -17,16 +15,10 @@ from bench.peers.program import CACHE
 
 SOURCES = FilePath(__file__).parent
 FLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
+LINK_SOURCES = ("wan_link.c", "path.c", "tally.c", "room.c")
 MTU = 1500
 # RFC 2544's range for benchmarks; nobody outside the two namespaces ever sees it.
 ADDRESSES = {"a": "198.18.0.1", "b": "198.18.0.2"}
-_NAME = re.compile(r"^qbench-(\d+)-[0-9a-f]+-[ab]\b", re.M)
-# What a machine remembers of a path, or does on its own, would leak from one run into the next.
-_SYSCTLS = {
-    "net/ipv4/tcp_no_metrics_save": "1",
-    "net/ipv4/ip_forward": "0",
-    "net/ipv6/conf/all/disable_ipv6": "1",
-}
 
 
 class LinkError(Exception):
@@ -39,12 +31,9 @@ def why_not() -> str | None:
         return "the link makes network namespaces, which needs root; run it as root"
     if not FilePath("/dev/net/tun").exists():
         return "there is no /dev/net/tun; load the module tun, or give the container the device"
-    for command, package in (("ip", "iproute2"), ("cc", "gcc")):
+    for command, package in (("nsenter", "util-linux"), ("cc", "gcc")):
         if shutil.which(command) is None:
             return f"the command {command} is not there; apt-get install {package}"
-    probe = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False)
-    if probe.returncode:
-        return f"ip cannot work with network namespaces: {probe.stderr.strip()}"
     return None
 
 
@@ -72,36 +61,25 @@ def compile_link(sources: tuple[str, ...], out: str, *flags: str) -> FilePath:
     return made
 
 
-def sweep() -> list[str]:
-    """Remove namespaces of benches that were killed before they could; return their names."""
-    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False)
-    removed = []
-    for match in _NAME.finditer(listed.stdout):
-        if not FilePath(f"/proc/{match[1]}").exists():
-            _ip("netns", "del", match[0])
-            removed.append(match[0])
-    return removed
-
-
 class WanLink:
     """A running link; made by `open_link`. ``a`` and ``b`` name its ends and the way from them."""
 
-    def __init__(self, process: asyncio.subprocess.Process, namespaces: dict[str, str]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         self._process = process
         self._input = process.stdin
         self._output = process.stdout
-        self._namespaces = namespaces
-        self.realtime = False
+        self._doors: dict[str, str] = {}
 
     async def ready(self) -> None:
         """Wait until it carries packets. Raises LinkError when it cannot."""
-        self.realtime = bool((await self._hear())["realtime"])
+        heard = await self._hear()
+        self._doors = {end: f"/proc/{self._process.pid}/fd/{heard[end]}" for end in ADDRESSES}
 
     def command(self, end: str) -> list[str]:
         """Return what goes before a command line to have it run at *end*."""
-        return ["ip", "netns", "exec", self._namespaces[end]]
+        return ["nsenter", f"--net={self._doors[end]}"]
 
     async def set(self, forward: Path, backward: Path) -> None:
         """Set both directions: from a to b, and back."""
@@ -114,19 +92,10 @@ class WanLink:
         await self._ask("reset")
 
     async def stats(self) -> dict[str, Any]:
-        """Return what was counted since, per direction and flow (see tally.c), and whether it can
-        be trusted: what the devices and the receiving sockets dropped.
+        """Return what was counted since, per direction and flow (see tally.c), and what the devices
+        dropped since the link began, which spoils a run.
         """
-        stats = await self._ask("stats")
-        stats["devices_dropped"] = sum(self._devices_dropped())
-        return stats
-
-    def _devices_dropped(self) -> list[int]:
-        return [
-            int(entry["stats64"]["tx"]["dropped"])
-            for name in self._namespaces.values()
-            for entry in json.loads(_ip("-n", name, "-j", "-s", "link", "show", "wan"))
-        ]
+        return await self._ask("stats")
 
     async def _ask(self, line: str) -> dict[str, Any]:
         self._input.write(line.encode() + b"\n")
@@ -155,60 +124,28 @@ class WanLink:
 
 @asynccontextmanager
 async def open_link(forward: Path, backward: Path, seed: int = 1) -> AsyncIterator[WanLink]:
-    """Make a link: two namespaces with an address each, and *forward* from a to b, *backward* from
-    b to a. All of it is gone at the end, however that comes.
+    """Make a link between two network namespaces without names: *forward* from a to b, *backward*
+    from b to a. All of it is gone when the processes in it are, however they end.
 
     Raises:
         LinkError: this machine cannot have one; the message says what is missing.
     """
     if reason := why_not():
         raise LinkError(reason)
-    program = compile_link(("wan_link.c", "path.c", "tally.c"), "wan_link")
-    name = f"qbench-{os.getpid()}-{secrets.token_hex(3)}"
-    namespaces = {end: f"{name}-{end}" for end in ("a", "b")}
-    made = []
-    link = None
+    program = await asyncio.to_thread(compile_link, LINK_SOURCES, "wan_link")
+    process = await asyncio.create_subprocess_exec(
+        str(program),
+        *ADDRESSES.values(),
+        str(seed),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 20,
+    )
+    link = WanLink(process)
     try:
-        for namespace in namespaces.values():
-            _ip("netns", "add", namespace)
-            made.append(namespace)
-            _configure(namespace)
-        process = await asyncio.create_subprocess_exec(
-            str(program),
-            *(word for end in ("a", "b") for word in (namespaces[end], "wan")),
-            str(seed),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=1 << 20,
-        )
-        link = WanLink(process, namespaces)
         await link.ready()
         await link.set(forward, backward)
-        for end, namespace in namespaces.items():
-            _raise_device(namespace, ADDRESSES[end], ADDRESSES["b" if end == "a" else "a"])
         await link.reset()
         yield link
     finally:
-        if link is not None:
-            await link.end()
-        for namespace in made:
-            _ip("netns", "del", namespace)
-
-
-def _configure(namespace: str) -> None:
-    lines = [f"echo {v} >/proc/sys/{k} 2>/dev/null" for k, v in _SYSCTLS.items()]
-    _ip("netns", "exec", namespace, "sh", "-c", "; ".join([*lines, "true"]))
-    _ip("-n", namespace, "link", "set", "lo", "up")
-
-
-def _raise_device(namespace: str, own: str, other: str) -> None:
-    _ip("-n", namespace, "address", "add", own, "peer", other, "dev", "wan")
-    # The queue is the link's to model; the device's must never fill.
-    _ip("-n", namespace, "link", "set", "wan", "up", "mtu", str(MTU), "txqueuelen", "10000")
-
-
-def _ip(*words: str) -> str:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LinkError(f"ip {' '.join(words)} failed: {done.stderr.strip() or done.stdout}")
-    return done.stdout
+        await link.end()

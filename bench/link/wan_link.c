@@ -1,19 +1,17 @@
 /* The link: carries IP packets between two TUN devices in two network namespaces, as `path.c` says.
  *
- *     wan_link NAMESPACE_A TUN_A NAMESPACE_B TUN_B SEED
+ *     wan_link ADDRESS_A ADDRESS_B SEED
  *
- * It makes the devices (they go when it ends), prints {"ready":true,...}, and then answers each line
- * of its standard input with one line of JSON:
+ * It makes both, and they go when it and all that entered them have ended. It prints {"ready":true,
+ * "a":N,"b":N,...}; one enters through /proc/PID/fd/N. Then it answers each line of its standard
+ * input with one line of JSON:
  *     set a|b NAME=VALUE ...   the path from A to B (a) or back (b); what is not named is 0
  *     reset                    forget what was counted
  *     stats                    what was counted since
  * It ends when its standard input does. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <linux/if.h>
-#include <linux/if_tun.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,7 +19,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -29,9 +26,10 @@
 #include <unistd.h>
 
 #include "path.h"
+#include "room.h"
 #include "tally.h"
 
-enum { PACKET = 2048, READS = 64, ROOM = 1 << 17, PRIORITY = 10 };
+enum { PACKET = 2048, READS = 64, IN_FLIGHT = 1 << 17, MTU = 1500, PRIORITY = 10 };
 
 struct packet {
     int64_t release_ns;
@@ -53,6 +51,7 @@ struct direction {
 
 static struct packet *free_packets;
 static struct direction directions[2];
+static struct room rooms[2];
 
 static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
 {
@@ -160,7 +159,7 @@ static void admit(struct direction *way, struct packet *packet, int64_t now)
     tally_packet(&way->tally.all, now, packet->bytes, &verdict);
     if (flow)
         tally_packet(&flow->counts, now, packet->bytes, &verdict);
-    if (verdict.fate == PASSED && way->waiting + 2 > ROOM) {
+    if (verdict.fate == PASSED && way->waiting + 2 > IN_FLIGHT) {
         way->tally.overflow++;
         verdict.fate = QUEUE_FULL;
     }
@@ -261,7 +260,8 @@ static void print_stats(void)
 {
     struct rusage used;
     getrusage(RUSAGE_SELF, &used);
-    printf("{\"cpu_s\":%.3f,\"a\":",
+    printf("{\"devices_dropped\":%" PRId64 ",\"cpu_s\":%.3f,\"a\":",
+           room_dropped(&rooms[0]) + room_dropped(&rooms[1]),
            (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
                (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
     tally_print(&directions[0].tally, stdout);
@@ -309,30 +309,6 @@ static int hear(void)
 
 /* ---- beginning ---- */
 
-static int open_tun(const char *namespace, const char *name)
-{
-    char place[256];
-    struct ifreq wanted;
-    int room, tun;
-    snprintf(place, sizeof place, "/run/netns/%s", namespace);
-    room = open(place, O_RDONLY | O_CLOEXEC);
-    if (room < 0 || setns(room, CLONE_NEWNET))
-        fail("the network namespace %s cannot be entered: %s", namespace, strerror(errno));
-    close(room);
-    tun = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (tun < 0)
-        fail("/dev/net/tun cannot be opened: %s", strerror(errno));
-    memset(&wanted, 0, sizeof wanted);
-    wanted.ifr_flags = IFF_TUN | IFF_NO_PI;
-    snprintf(wanted.ifr_name, sizeof wanted.ifr_name, "%s", name);
-    if (ioctl(tun, TUNSETIFF, &wanted))
-        fail("the device %s cannot be made: %s", name, strerror(errno));
-    /* No offloads: the kernel hands over packets as they would be on a wire, with checksums. */
-    if (ioctl(tun, TUNSETOFFLOAD, 0))
-        fail("the offloads of %s cannot be switched off: %s", name, strerror(errno));
-    return tun;
-}
-
 static void wait_for_next(struct pollfd *ready)
 {
     int64_t due = INT64_MAX, left;
@@ -354,19 +330,22 @@ int main(int argc, char **argv)
     struct sched_param urgent = {.sched_priority = PRIORITY};
     struct pollfd ready[3];
     uint64_t seed;
-    int a, b, is_urgent;
-    if (argc != 6) {
-        fputs("usage: wan_link NAMESPACE_A TUN_A NAMESPACE_B TUN_B SEED\n", stderr);
+    int is_urgent;
+    if (argc != 4) {
+        fputs("usage: wan_link ADDRESS_A ADDRESS_B SEED\n", stderr);
         return 2;
     }
-    a = open_tun(argv[1], argv[2]);
-    b = open_tun(argv[3], argv[4]);
-    seed = strtoull(argv[5], NULL, 10);
-    directions[0] = (struct direction){.name = "a", .from = a, .to = b};
-    directions[1] = (struct direction){.name = "b", .from = b, .to = a};
+    for (int n = 0; n < 2; n++) {
+        const char *what;
+        if (room_open(&rooms[n], argv[n + 1], argv[2 - n], MTU, &what))
+            fail("%s: %s", what, strerror(errno));
+    }
+    seed = strtoull(argv[3], NULL, 10);
+    directions[0] = (struct direction){.name = "a", .from = rooms[0].tun, .to = rooms[1].tun};
+    directions[1] = (struct direction){.name = "b", .from = rooms[1].tun, .to = rooms[0].tun};
     for (int n = 0; n < 2; n++) {
         path_start(&directions[n].path, seed * 2 + (uint64_t)n);
-        directions[n].heap = malloc(ROOM * sizeof *directions[n].heap);
+        directions[n].heap = malloc(IN_FLIGHT * sizeof *directions[n].heap);
         if (!directions[n].heap)
             fail("out of memory");
     }
@@ -376,10 +355,11 @@ int main(int argc, char **argv)
     is_urgent = !sched_setscheduler(0, SCHED_FIFO, &urgent);
     prctl(PR_SET_TIMERSLACK, 1);
     mlockall(MCL_CURRENT | MCL_FUTURE);
-    printf("{\"ready\":true,\"realtime\":%s}\n", is_urgent ? "true" : "false");
+    printf("{\"ready\":true,\"realtime\":%s,\"a\":%d,\"b\":%d}\n", is_urgent ? "true" : "false",
+           rooms[0].namespace, rooms[1].namespace);
     fflush(stdout);
-    ready[0] = (struct pollfd){.fd = a, .events = POLLIN};
-    ready[1] = (struct pollfd){.fd = b, .events = POLLIN};
+    ready[0] = (struct pollfd){.fd = rooms[0].tun, .events = POLLIN};
+    ready[1] = (struct pollfd){.fd = rooms[1].tun, .events = POLLIN};
     ready[2] = (struct pollfd){.fd = 0, .events = POLLIN};
     for (;;) {
         wait_for_next(ready);

@@ -97,7 +97,8 @@ async def open_line(
 
 
 def _socket(options: Options) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # Named in full, or asyncio would not know it for TCP and leave Nagle's algorithm on.
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if options.congestion:
         try:
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, options.congestion.encode())

@@ -16,6 +16,7 @@ type Request struct {
 	Count    uint64
 	Size     uint64
 	Rate     float64
+	Pause    float64
 	Parallel int
 }
 
@@ -219,8 +220,6 @@ func realtime(connection Connection, stream Stream, request Request) (result, er
 			return nil, err
 		}
 	}
-	// The question must not be what brings the last message's loss to light.
-	time.Sleep(time.Second)
 	if _, err := stream.Write([]byte{1}); err != nil {
 		return nil, err
 	}
@@ -247,11 +246,8 @@ func realtime(connection Connection, stream Stream, request Request) (result, er
 }
 
 func responses(stream Stream, request Request) (result, error) {
-	size, interval := request.Size, uint64(0)
-	if request.Rate > 0 {
-		interval = uint64(1e9 / request.Rate)
-	}
-	if _, err := stream.Write(header(taskResponse, request.Count, size, interval)); err != nil {
+	size, pause := request.Size, uint64(request.Pause*1e9)
+	if _, err := stream.Write(header(taskResponse, request.Count, size, pause)); err != nil {
 		return nil, err
 	}
 	message, part := make([]byte, MessageSize), make([]byte, Chunk)
@@ -272,13 +268,13 @@ func responses(stream Stream, request Request) (result, error) {
 			}
 		}
 		times = append(times, float64(now()-sent)/1e3)
-		time.Sleep(time.Duration(interval))
+		time.Sleep(time.Duration(pause))
 	}
 	return result{"times_us": times, "ok": true}, nil
 }
 
 // handshake connects, sees one byte come back, and closes.
-func handshake(dialer Dialer, n uint64) error {
+func handshake(dialer Dialer) error {
 	connection, err := dialer.Dial()
 	if err != nil {
 		return err
@@ -288,8 +284,7 @@ func handshake(dialer Dialer, n uint64) error {
 	if err != nil {
 		return err
 	}
-	sent := byte(n)
-	if _, err := stream.Write(append(header(taskHandshake, 0, 0, 0), sent)); err != nil {
+	if _, err := stream.Write(header(taskHandshake, 0, 0, 0)); err != nil {
 		return err
 	}
 	answer := make([]byte, 1)
@@ -299,7 +294,7 @@ func handshake(dialer Dialer, n uint64) error {
 	if _, err := io.ReadFull(stream, answer); err != nil {
 		return err
 	}
-	if answer[0] != sent {
+	if answer[0] != hello {
 		return errContent
 	}
 	return nil
@@ -314,7 +309,7 @@ func handshakes(dialer Dialer, request Request) (result, error) {
 		for range max(1, request.Parallel) {
 			group.Go(func() {
 				for n := next.Add(1); n <= count; n = next.Add(1) {
-					if err := handshake(dialer, n); err != nil {
+					if err := handshake(dialer); err != nil {
 						failed <- err
 						return
 					}

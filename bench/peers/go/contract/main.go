@@ -49,7 +49,8 @@ func run(transport Transport, arguments []string) error {
 	flags.Float64Var(&request.Seconds, "seconds", 2, "how long")
 	flags.Uint64Var(&request.Count, "count", 0, "how many; 0 grows it until it takes --seconds")
 	flags.Uint64Var(&request.Size, "size", 20480, "bytes of a response")
-	flags.Float64Var(&request.Rate, "rate", 0, "per second")
+	flags.Float64Var(&request.Rate, "rate", 60, "messages per second")
+	flags.Float64Var(&request.Pause, "pause", 0, "seconds between responses")
 	flags.IntVar(&request.Parallel, "parallel", 1, "handshakes at once")
 	if err := flags.Parse(rest); err != nil {
 		return err
@@ -59,9 +60,6 @@ func run(transport Transport, arguments []string) error {
 	case "serve":
 		return serve(transport, *listen, options)
 	case "run":
-		if task == "realtime" && request.Rate == 0 {
-			request.Rate = 60
-		}
 		if task == "response" && request.Count == 0 {
 			request.Count = 100
 		}

@@ -23,6 +23,7 @@ const (
 	patience = 10 * time.Second
 	// maxCount keeps what a client asks for within memory.
 	maxCount = 1 << 27
+	hello    = 0x21
 )
 
 // fault makes this process flip one byte of the content that it sends, so that a test can see that
@@ -35,7 +36,8 @@ func planted(data []byte) []byte {
 		return data
 	}
 	wrong := append([]byte(nil), data...)
-	wrong[len(wrong)-1] ^= 1
+	// Early, so that it arrives however slow the transport is, and not in a message's number.
+	wrong[min(len(wrong), MessageSize)-1] ^= 1
 	return wrong
 }
 
@@ -292,10 +294,6 @@ func takeResponses(stream Stream, count, size, pause uint64) error {
 }
 
 func takeHandshake(stream Stream) error {
-	one := make([]byte, 1)
-	if _, err := io.ReadFull(stream, one); err != nil {
-		return err
-	}
-	_, err := stream.Write(one)
+	_, err := stream.Write(planted([]byte{hello}))
 	return err
 }

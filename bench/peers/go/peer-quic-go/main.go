@@ -34,8 +34,7 @@ func config() *quic.Config {
 		MaxStreamReceiveWindow:         window,
 		InitialConnectionReceiveWindow: 2 * window,
 		MaxConnectionReceiveWindow:     2 * window,
-		MaxIncomingStreams:             1 << 20,
-		MaxIncomingUniStreams:          1 << 20,
+		MaxIncomingUniStreams:          256,
 		InitialPacketSize:              packetSize,
 		MaxIdleTimeout:                 10 * time.Minute,
 	}

@@ -1,0 +1,1 @@
+"""Measurements of one function each, without a peer process."""
