@@ -1,3 +1,5 @@
+CONTROLLERS: tuple[str, ...]
+
 class ControllerProbe:
     def __init__(
         self,

@@ -4,7 +4,6 @@ Thin by rule, as `probe` is: it holds the struct, passes calls through, and comp
 product imports it.
 """
 
-from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from cython_ext.core.controller cimport (

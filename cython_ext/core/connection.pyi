@@ -5,6 +5,8 @@ from cython_ext.core.conn import CloseCause
 from cython_ext.core.handshake import Secrets
 from cython_ext.core.state import ConnectionState
 
+CONTROLLERS: tuple[str, ...]
+
 class EventKind(IntEnum):
     CONNECTED = 0
     STREAM_OPENED_BY_PEER = 1

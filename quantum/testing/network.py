@@ -300,7 +300,8 @@ class Link:
 
     def _take_tokens(self, now_ns: int, size: int) -> bool:
         impairment = self._impairment
-        assert impairment.policer_bytes is not None and impairment.rate_bps is not None
+        assert impairment.policer_bytes is not None
+        assert impairment.rate_bps is not None
         earned = (now_ns - self._tokens_at) * impairment.rate_bps / 8e9
         self._tokens = min(self._tokens + earned, float(impairment.policer_bytes))
         self._tokens_at = now_ns

@@ -41,7 +41,9 @@ def test_files_and_lines_agree(folder: Path) -> None:
 
 
 def test_every_congestion_controller_is_in_the_table() -> None:
-    files = {path.stem for path in CONTROLLERS.glob("*.pyx")}
+    # A controller may have helpers beside it that carry its name: bbr_model is bbr's.
+    stems = {path.stem for path in CONTROLLERS.glob("*.pyx")}
+    files = {stem for stem in stems if stem.rpartition("_")[0] not in stems}
     (table,) = re.findall(r"^CONTROLLERS = (\([^)]*\))", TABLE.read_text(), re.M)
     assert set(ast.literal_eval(table)) == files
 

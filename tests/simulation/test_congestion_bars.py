@@ -1,7 +1,6 @@
-"""The bars of congestion control, one seed each; `python -m tests.support.congestion_bars` has more.
+"""The bars of congestion control; `python -m tests.support.congestion_bars` measures more seeds.
 
-A bar that one seed misses by chance is no bar, so the shares that depend on chance are averaged over
-two.
+Shares between two flows depend on chance, so they are averaged over two seeds.
 """
 
 from statistics import mean

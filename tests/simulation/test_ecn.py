@@ -1,4 +1,4 @@
-"""Marks instead of losses: the queue stays short, and a path that does not carry them is found out."""
+"""Marks instead of losses: the queue stays short, and a path that drops marks is found out."""
 
 import pytest
 

@@ -1,7 +1,7 @@
-"""A path of fixed rate and delay for one controller, without packets: what it allows is what arrives.
+"""A path of fixed rate and delay for one controller, without packets.
 
-For unit tests of controllers. Each step is a round trip: the controller's window and pacing rate decide what
-leaves, the path what of it arrives and how long that took.
+For unit tests of controllers. Each step is a round trip: the controller's window and pacing rate
+decide what leaves, the path what of it arrives and how long that took.
 """
 
 from cython_ext.controller_probe import ControllerProbe
@@ -47,8 +47,9 @@ class FluidPath:
         self.standing = min(excess, float(self.queue))
         lost = int(dropped + leaving * self.loss)
         arrived = max(min(leaving, can_pass) - int(leaving * self.loss), DATAGRAM)
-        if limited:
-            self.controller.sent(self.now_ns, DATAGRAM, 0, True)
+        self.controller.sent(
+            self.now_ns, DATAGRAM, 0 if limited else max(leaving - DATAGRAM, 0), limited
+        )
         sent_ns = self.now_ns
         for step in range(self.STEPS):
             self.now_ns += span // self.STEPS

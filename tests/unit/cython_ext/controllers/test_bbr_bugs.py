@@ -1,6 +1,7 @@
 """One test for each bug that user-space BBRs are known for, on the controller alone.
 
 The bug is named with the project that had it; the comment says which change to ours brings it back.
+Samples too short to be true (picoquic#1233) are test_delivery's.
 """
 
 import pytest
@@ -32,7 +33,8 @@ def test_the_window_is_bounded_by_the_path_and_not_by_a_mixed_up_unit() -> None:
 
 def test_the_bandwidth_estimate_falls_when_the_path_becomes_slower() -> None:
     # quinn: the max filter was only touched by larger samples. Never call advance_max_bw_filter.
-    path = running()
+    # Without losses, which would say so as well.
+    path = running(queue=1 << 40)
     path.rate = RATE // 4
     path.round_trips(400)
     assert path.controller.pacing_rate < 1.5 * RATE // 4
@@ -47,14 +49,13 @@ def test_the_pacing_rate_is_bbrs_and_not_a_window_per_round_trip() -> None:
 
 
 def test_more_than_four_gibibytes_do_not_slow_a_connection_down() -> None:
-    # xquic#552: 32-bit sums. Make Bbr.next_round_delivered a uint32_t.
+    # xquic#552: 32-bit sums. Make RateSample.prior_delivered a uint32_t: no round ends any more, so
+    # no probe does.
     path = running()
-    before = path.round_trips(50)
     path.delivered += (1 << 33) - path.delivered
-    path.round_trips(3)
-    after = path.round_trips(50)
-    assert path.delivered > 1 << 33
-    assert after >= 0.9 * before
+    path.rate = 2 * RATE
+    path.round_trips(300)
+    assert path.round_trips(50) >= 0.9 * 50 * 2 * BDP
 
 
 def test_startup_ends_on_a_path_that_it_has_filled() -> None:
@@ -89,7 +90,7 @@ def test_rounds_limited_by_the_application_do_not_end_startup() -> None:
 
 def test_the_estimate_does_not_decay_while_the_application_is_the_limit() -> None:
     # picoquic#1547, #1548, #1753. Let advance_max_bw_filter run on app-limited rounds, and
-    # update_max_bw take their samples.
+    # update_max_bw take their samples: each alone is held up by the other.
     path = running()
     path.wanted = 5 * DATAGRAM
     path.round_trips(300)
@@ -107,11 +108,11 @@ def test_a_sender_that_caps_its_own_rate_is_limited_by_the_application() -> None
 
 
 def test_a_first_sample_of_the_handshake_is_no_full_pipe() -> None:
-    # picoquic#839: the handshake's few packets looked like a plateau, and 10 s of crawling followed.
-    # Count app-limited rounds in check_full_bw.
+    # picoquic#839: the handshake's few packets looked like a plateau, and 10 s of crawling
+    # followed. Count app-limited rounds in check_full_bw.
     path = FluidPath(ControllerProbe("bbr"), RATE, RTT, BDP)
     path.wanted = 2 * DATAGRAM
-    path.round_trips(6)
+    path.round_trips(20)
     path.wanted = None
     path.round_trips(8)
     assert path.round_trips(10) >= 8 * BDP
@@ -119,32 +120,29 @@ def test_a_first_sample_of_the_handshake_is_no_full_pipe() -> None:
 
 def test_a_tiny_round_trip_does_not_freeze_the_window() -> None:
     # picoquic#2118: 5 packets for ever. Take the floor of 3 quanta out of quantized.
-    path = FluidPath(ControllerProbe("bbr", initial_rtt_ns=MS), 1_250_000_000, 20_000, 1 << 40)
+    # The bandwidth-delay product is a fifth of a packet.
+    path = FluidPath(ControllerProbe("bbr", initial_rtt_ns=MS), RATE, 20_000, 1 << 40)
     path.round_trips(400)
-    assert path.controller.window >= 32 * DATAGRAM
+    assert path.controller.window >= 20 * DATAGRAM
 
 
-def test_a_tiny_round_trip_does_not_inflate_the_estimate() -> None:
-    # picoquic#1233. Take samples with intervals below the minimum round trip in delivery_finish;
-    # here: multiply the rate in update_max_bw.
-    path = FluidPath(ControllerProbe("bbr", initial_rtt_ns=MS), 125_000_000, 200_000, 1 << 40)
-    path.round_trips(400)
-    assert path.controller.pacing_rate <= 3 * 125_000_000
-
-
-def test_in_flight_bytes_that_were_lost_are_not_counted_twice() -> None:
-    # s2n#1532: lost bytes stayed in the sums. Do not reset `present` in end_round.
-    path = FluidPath(ControllerProbe("bbr"), RATE, RTT, BDP // 4)
-    path.round_trips(150)
+def test_losses_of_the_past_are_not_counted_for_ever() -> None:
+    # s2n#1532: lost bytes were never cleared from the sums. Do not reset `present` in end_round.
+    path = FluidPath(ControllerProbe("bbr"), RATE, RTT, BDP)
+    path.loss = 0.1
+    path.round_trips(200)
     path.loss = 0.0
-    assert path.round_trips(40) >= 0.85 * 40 * BDP
+    path.round_trips(200)
+    while path.controller.phase != PROBE_CRUISE:
+        path.round_trip()
+    assert path.controller.pacing_rate <= 1.03 * RATE
 
 
 def test_a_gso_burst_always_fits_into_the_window() -> None:
     # s2n#1475, picoquic#1612: windows below the quantum starved the pacer. Use c.window without
     # the three quanta of quantized.
-    path = FluidPath(ControllerProbe("bbr"), 1_250_000_000, 100_000, 1 << 40)
-    path.round_trips(300)
+    path = FluidPath(ControllerProbe("bbr"), 10 * RATE, 20_000, 1 << 40)
+    path.round_trips(400)
     quantum = min(max(path.controller.pacing_rate // 1_000, 2 * DATAGRAM), 65_536)
     assert path.controller.window >= 2 * quantum
 

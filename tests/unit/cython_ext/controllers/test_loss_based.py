@@ -118,7 +118,7 @@ def test_cubic_is_back_at_its_window_after_k_seconds() -> None:
 
 
 def test_cubic_aims_lower_when_it_loses_again_below_its_last_window() -> None:
-    # Fast convergence (RFC 9438 section 4.7): without it the plateau is at the window of the last loss.
+    # Fast convergence (RFC 9438 section 4.7): without it the plateau is at the window of the loss.
     controller = grown("cubic", 1_000)
     lose(controller, 10 * SECOND)
     second = controller.window
