@@ -25,16 +25,19 @@ cdef struct Sequence:
 
 cdef enum:
     FRESH_BYTES = 10    # randomness that one id may need
+    STEP_BYTES = 4      # what most of them do
 
 
-cdef inline void sequence_next(
+cdef inline int sequence_next(
     Sequence* sequence, uint64_t now_ms, const uint8_t* fresh, uint8_t* out
 ) noexcept nogil:
-    """Write the next id to *out*; *fresh* holds FRESH_BYTES random bytes, used once."""
+    """Write the next id to *out*; return how many of the FRESH_BYTES random bytes it took."""
     cdef uint64_t step
+    cdef int used = STEP_BYTES
     if now_ms > sequence.unix_ms:
         sequence.unix_ms = now_ms
         _restart(sequence, fresh)
+        used = FRESH_BYTES
     else:
         step = 1 + (
             <uint64_t> fresh[0] << 24 | <uint64_t> fresh[1] << 16
@@ -48,8 +51,10 @@ cdef inline void sequence_next(
                 # 2^40 ids under one clock reading: borrow the next millisecond.
                 sequence.unix_ms += 1
                 _restart(sequence, fresh)
+                used = FRESH_BYTES
     _store(sequence.unix_ms << 16 | 0x7000 | sequence.high, out)
     _store(<uint64_t> 2 << 62 | sequence.low, out + 8)
+    return used
 
 
 cdef inline bint is_version_7(const uint8_t* id) noexcept nogil:

@@ -10,14 +10,14 @@ ids, which must not, are made elsewhere.
 """
 
 import os
-import time
 from uuid import UUID
 
+from cython_ext.clock import UNIX_NS
 from cython_ext.guuid import Generator, parse, text_of, unix_ms
 
 __all__ = ["Generator", "new", "parse", "text", "text_of", "unix_ms", "uuid"]
 
-_process = Generator(os.urandom, time.time_ns)
+_process = Generator(os.urandom, UNIX_NS)
 os.register_at_fork(after_in_child=_process.reseed)
 
 new = _process.new

@@ -172,3 +172,10 @@ cdef inline uint64_t monotonic_ns() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return <uint64_t> now.tv_sec * 1_000_000_000 + <uint64_t> now.tv_nsec
+
+
+cdef inline uint64_t realtime_ns() noexcept nogil:
+    """Return Unix time in nanoseconds."""
+    cdef timespec now
+    clock_gettime(CLOCK_REALTIME, &now)
+    return <uint64_t> now.tv_sec * 1_000_000_000 + <uint64_t> now.tv_nsec

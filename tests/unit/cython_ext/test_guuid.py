@@ -1,10 +1,12 @@
 """UUIDv7: the layout of RFC 9562, strict growth whatever the clock does, and an honest parser."""
 
+import datetime
 import itertools
 import os
 import random
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cython_ext.clock import UNIX_NS
 from quantum import guuid
 from quantum.guuid import Generator
 
@@ -82,6 +85,7 @@ def test_a_hundred_thousand_ids_of_the_process_are_distinct_and_sorted() -> None
 FORK = """
 import os, time
 time.time_ns = lambda: 10**18  # a clock that stands leaves all to randomness
+from cython_ext.clock import UNIX_NS
 from quantum import guuid
 guuid.new()  # there is unused randomness now
 child = os.fork()
@@ -138,3 +142,14 @@ def test_wrong_types_and_lengths_are_refused() -> None:
         guuid.text_of(b"short")
     with pytest.raises(TypeError, match="random source"):
         Generator(lambda count: b"", clock(1)).new()
+
+
+def test_a_clock_in_a_capsule_is_the_system_s() -> None:
+    before = time.time_ns() // 1_000_000
+    born = guuid.unix_ms(Generator(os.urandom, UNIX_NS).new())
+    assert before <= born <= time.time_ns() // 1_000_000
+
+
+def test_a_capsule_of_something_else_is_refused() -> None:
+    with pytest.raises(ValueError, match="incorrect name"):
+        Generator(os.urandom, datetime.datetime_CAPI)  # type: ignore[attr-defined]
