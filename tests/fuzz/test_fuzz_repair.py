@@ -54,8 +54,8 @@ def test_blocks_that_lose_no_more_than_they_have_parities_lose_nothing() -> None
             packets.append(client.seal(plaintexts[-1], flags=FEC))
             client.number += rng.random() < 0.1
         shards = ReedSolomon(k, m).encode(plaintexts)
-        for index in rng.sample(range(m), m):
-            packets.append(client.seal(repair(numbers, m, index, shards[index])))
+        frames = [repair(numbers, m, index, shards[index]) for index in rng.sample(range(m), m)]
+        packets += [client.seal(frame) for frame in frames]
         lost = rng.sample(packets, rng.randrange(m + 1))
         arriving = [packet for packet in packets if packet not in lost]
         if rng.random() < 0.3:
