@@ -45,8 +45,8 @@ types: build    ## mypy --strict, and the stubs against the built modules
 format: $(TOOLS)        ## let ruff rewrite what it can
 	@$(PY) -m ruff check --fix-only -q . && $(PY) -m ruff format -q .
 
-bench: setup    ## the transport beside its peers on this machine (ARGS: see `quantum perf --help`)
-	@$(PY) -m quantum perf $(ARGS)
+bench: setup    ## the transport beside others, on loopback and on a bad link (ARGS='--quick', 'list', 'report FILE', 'link --check')
+	@$(PY) -m bench $(ARGS)
 
 fuzz: build     ## bounded fuzz targets, or one of them: make fuzz T=header
 	@$(PYTEST) -m fuzz $(if $(T),-k $(T)) tests $(ARGS)

@@ -25,7 +25,7 @@ from bench.progress import progress
 from bench.report import DOCUMENT, markdown, write_document
 from bench.results import ResultsError, as_result, merge
 from bench.runner import present, run
-from bench.scenarios import GROUPS, SCENARIOS, Scenario
+from bench.scenarios import DEFAULT_GROUPS, GROUPS, SCENARIOS, Scenario
 
 RESULTS = ROOT / "bench" / "results"
 QUICK_RUNS, QUICK_SECONDS = 2, 4
@@ -72,7 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     doing.add_argument("--runs", type=int, metavar="N", help="of each peer; the median counts (5)")
     doing.add_argument("--seconds", type=float, metavar="S", help="of one run")
     doing.add_argument(
-        "--at-once", type=int, metavar="N", help="runs on bad links that may go on at the same time"
+        "--at-once",
+        type=int,
+        metavar="N",
+        help="at least so many runs on bad links at the same time; 1: none together",
     )
     doing.add_argument(
         "--quick", action="store_true", help="two short runs: does it work, not how fast is it"
@@ -104,7 +107,7 @@ def _chosen(options: argparse.Namespace) -> tuple[list[Scenario], list[str]]:
     Raises:
         RunError: nothing is called so.
     """
-    wanted = options.only or ["loopback", "wan", "micro"]
+    wanted = options.only or list(DEFAULT_GROUPS)
     known = {"only": {*GROUPS, *SCENARIOS, *MICROS}, "peers": {*PEERS}}
     for option, names in known.items():
         if unknown := [name for name in getattr(options, option) or () if name not in names]:
@@ -127,7 +130,9 @@ def _adjusted(scenario: Scenario, options: argparse.Namespace) -> Scenario:
     if options.seconds:
         scenario = replace(scenario, seconds=options.seconds)
     if options.at_once and scenario.forward is not None:
-        scenario = replace(scenario, at_once=options.at_once)
+        # More where it was less, since some rows go together by design; one is one for all.
+        most = max(scenario.at_once, options.at_once) if options.at_once > 1 else 1
+        scenario = replace(scenario, at_once=most)
     return scenario
 
 
@@ -255,16 +260,23 @@ def _build(_: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
+    minutes_of = dict.fromkeys(GROUPS, 0.0)
     for scenario in SCENARIOS.values():
         found, _missing = present(scenario.peers, scenario.task)
         minutes = scenario.expected_seconds(len(found)) / 60
+        minutes_of[scenario.group] += minutes
         peers = ", ".join(peer.name for peer in found)
         print(
             f"{scenario.name:20} {scenario.group:9} {minutes:4.1f} min  {scenario.title}: {peers}"
         )
     for micro in MICROS.values():
         minutes = micro.seconds * micro.runs / 60
+        minutes_of["micro"] += minutes
         print(f"{micro.name:20} {'micro':9} {minutes:4.1f} min  {micro.title}")
+    print()
+    for group, minutes in minutes_of.items():
+        note = "" if group in DEFAULT_GROUPS else ", only when asked for"
+        print(f"{group:9} {minutes:3.0f} min{note}")
     print()
     for peer in PEERS.values():
         print(f"{peer.name:20} {peer.title}: {peer.program.missing() or 'here'}")

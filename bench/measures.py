@@ -109,18 +109,18 @@ def policer(outcomes: Sequence[Outcome]) -> Values:
 
 def realtime(outcomes: Sequence[Outcome]) -> Values:
     """Percentiles of the delay from sending to delivery, in one-way delays of the path; packets
-    per message, as the link counted them at its entrance.
+    per message with all that came back, as the link counted them at its two entrances.
     """
     base_us = _path(outcomes[0]).delay * 1e6
     delays = realtime_delays(outcomes)
     sent = sum(o.sent["packets"] for o in outcomes)
     back = sum(o.answered["packets"] for o in outcomes)
     return {
-        "p50 x": percentile(delays, 0.5) / base_us,
         "p99 x": percentile(delays, 0.99) / base_us,
         "p99.9 x": percentile(delays, 0.999) / base_us,
-        "packets/message": sent / len(delays),
-        "packets back/message": back / len(delays),
+        "p50 x": percentile(delays, 0.5) / base_us,
+        "packets/message": (sent + back) / len(delays),
+        "forward alone": sent / len(delays),
         "missing": float(sum(o.client["missing"] for o in outcomes)),
     }
 
@@ -136,8 +136,8 @@ def response(outcomes: Sequence[Outcome]) -> Values:
     times = [time for o in outcomes for time in o.client["times_us"]]
     base = statistics.median(time for o in outcomes for time in o.baseline["times_us"])
     return {
-        "p50 x": percentile(times, 0.5) / base,
         "p99 x": percentile(times, 0.99) / base,
+        "p50 x": percentile(times, 0.5) / base,
         "loss-free ms": base / 1e3,
     }
 

@@ -14,6 +14,7 @@ from typing import Any
 from bench.children import Child, RunError, child
 from bench.link import LinkError, WanLink, open_link
 from bench.link.wan import ADDRESSES
+from bench.machine import processor_time
 from bench.measures import Values
 from bench.outcome import Outcome, flow
 from bench.peers.program import Peer
@@ -140,7 +141,7 @@ async def run_once(scenario: Scenario, peer: Peer, seed: int) -> Outcome:
         beside = await stack.enter_async_context(_beside(scenario, place))
         if link is not None:
             await link.reset()
-        idle, worked = server.memory(), server.cpu()
+        idle, worked, before = server.memory(), server.cpu(), processor_time()
         others = asyncio.create_task(beside())
         try:
             async with place.client(peer, offer, _options(scenario)) as client:
@@ -148,6 +149,8 @@ async def run_once(scenario: Scenario, peer: Peer, seed: int) -> Outcome:
                 outcome.server_bytes = server.memory() - idle
                 outcome.server_cpu_s = server.cpu() - worked
             outcome.beside, other_port = await others
+            used, whole = (now - then for now, then in zip(processor_time(), before, strict=True))
+            outcome.busy = used / max(1, whole)
         finally:
             others.cancel()
         if not outcome.client.get("ok"):

@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import combinations, product
 from pathlib import Path
 from random import Random
@@ -32,6 +33,11 @@ LOOPS = Path(__file__).with_name("reed_solomon_loops.c")
 CODE_BYTES = 4096  # room for a struct Code
 MEASURE_NS = 30e6
 Pointers = ctypes.Array[ctypes.c_void_p]
+Buffer = ctypes.Array[ctypes.c_char]
+# What is lost, and the parities that are there instead.
+Losses = Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
+# The code, how many parities it has, their buffers, and the losses to take in turns.
+Case = tuple[Buffer, int, Sequence[Buffer], Losses]
 
 
 def main() -> None:
@@ -116,7 +122,7 @@ class Bench:
         )
         Random(2).shuffle(every)
         first = tuple(range(self.lost))
-        cases = {
+        cases: dict[str, Case] = {
             f"rebuild {self.lost} lost, new matrix": (wide, spare, more, every[:4096]),
             f"rebuild {self.lost} lost, matrix remembered": (code, m, more, [(first, first)]),
             "rebuild 1 lost": (code, m, more, [((n,), (0,)) for n in range(k)]),
@@ -127,7 +133,7 @@ class Bench:
             speed = self.line(
                 name,
                 what,
-                lambda n, a=arguments: loops.decode(*a, pointers(self.rebuilt), size, n),
+                partial(loops.decode, *arguments, pointers(self.rebuilt), size),
                 check=losses,
             )
             result.setdefault("decode", speed)
@@ -167,7 +173,7 @@ class Bench:
             speed = self.line(
                 "ISA-L",
                 f"rebuild {self.lost} lost, {what}",
-                lambda n, a=arguments, i=invert: loops.isal_decode(*a, self.length, i, n),
+                partial(loops.isal_decode, *arguments, self.length, invert),
                 check=losses,
             )
             result.setdefault("decode", speed)
@@ -175,8 +181,8 @@ class Bench:
 
     def patterns(
         self,
-        losses: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
-        parities: Sequence[ctypes.Array[ctypes.c_char]],
+        losses: Losses,
+        parities: Sequence[Buffer],
         parity_count: int,
     ) -> Pointers:
         """Return the pointers of each pattern: the data that is here, then the parities."""
@@ -191,7 +197,7 @@ class Bench:
         kernel: str,
         what: str,
         call: Callable[[ctypes.c_long], float],
-        check: Sequence[tuple[tuple[int, ...], tuple[int, ...]]] = (),
+        check: Losses = (),
     ) -> float:
         """Measure, check what was rebuilt, print a line, and return GB/s."""
         for lost, _ in check:
@@ -211,17 +217,17 @@ class Bench:
         return middle
 
 
-def buffers(contents: Iterator[bytes]) -> list[ctypes.Array[ctypes.c_char]]:
+def buffers(contents: Iterator[bytes]) -> list[Buffer]:
     """Return one buffer per shard, without the zero that ctypes likes to add."""
     return [ctypes.create_string_buffer(content, len(content)) for content in contents]
 
 
-def address(buffer: ctypes.Array[ctypes.c_char]) -> int:
+def address(buffer: Buffer) -> int:
     """Return where a buffer begins."""
     return ctypes.addressof(buffer)
 
 
-def pointers(shards: Sequence[ctypes.Array[ctypes.c_char]]) -> Pointers:
+def pointers(shards: Sequence[Buffer]) -> Pointers:
     """Return the shards as C sees them."""
     return (ctypes.c_void_p * len(shards))(*map(address, shards))
 
@@ -237,11 +243,13 @@ def function(name: str) -> ctypes.c_void_p:
     return ctypes.c_void_p(api.PyCapsule_GetPointer(capsule, api.PyCapsule_GetName(capsule)))
 
 
-def new_code(k: int, m: int) -> ctypes.Array[ctypes.c_char]:
+def new_code(k: int, m: int) -> Buffer:
     """Return a struct Code; its tables live as long as the process."""
     code = ctypes.create_string_buffer(CODE_BYTES)
     start = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32)
-    assert start(function("code_start").value)(ctypes.addressof(code), k, m) & 1
+    place = function("code_start").value
+    assert place is not None
+    assert start(place)(ctypes.addressof(code), k, m) & 1
     return code
 
 

@@ -53,6 +53,7 @@ class Aioquic:
         self, sock: socket.socket, configuration: QuicConfiguration, protocol: Any
     ) -> asyncio.DatagramProtocol:
         """Return a client; see `Library`."""
+        made: asyncio.DatagramProtocol
         _, made = await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: protocol(QuicConnection(configuration=configuration)), sock=sock
         )

@@ -43,6 +43,7 @@ class PythonProgram:
         distributions: names of the packages that it needs, as pip knows them.
         arguments: what comes before the verb, for example ``("--loop", "uvloop")``.
         extra: the optional dependency group of this project that installs them.
+        install: how to install them where the group cannot; empty is the group.
         also: further versions worth knowing, asked for when the report is written.
     """
 
@@ -50,6 +51,7 @@ class PythonProgram:
     distributions: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     extra: str = "bench-peers"
+    install: str = ""
     also: Callable[[], dict[str, str]] = field(default=dict)
 
     def command(self) -> list[str]:
@@ -62,7 +64,8 @@ class PythonProgram:
             try:
                 metadata.version(name)
             except metadata.PackageNotFoundError:
-                return f"{name} is not installed; pip install 'quantum-gateway[{self.extra}]'"
+                how = self.install or f"pip install 'quantum-gateway[{self.extra}]'"
+                return f"{name} is not installed; {how}"
         return None
 
     def versions(self) -> dict[str, str]:

@@ -24,8 +24,6 @@ IDLE_S = 600.0
 SOCKET_BYTES = 7 * 1024 * 1024
 # More than the path of any scenario holds, queue included.
 QUEUE_BYTES = 4 * 1024 * 1024
-# The queue is looked at when packets came, and now and then.
-LOOK_S = 0.01
 # Waiting for the loop after every message would cost more than the message.
 TURN_EVERY = 32
 
@@ -69,6 +67,7 @@ class QuicLine:
         self._stream = stream
         self._apart = apart
         self._came = asyncio.Event()
+        self._moved = asyncio.Event()
         self._pieces: deque[bytes] = deque()
         self._messages: list[bytes] = []
         self._begun: dict[int, bytes] = {}
@@ -95,6 +94,11 @@ class QuicLine:
         """Take note that the connection is over."""
         self._ended = True
         self._came.set()
+        self._moved.set()
+
+    def move(self) -> None:
+        """Take note that packets were sent, so that there may be room."""
+        self._moved.set()
 
     # ---- Line ----
 
@@ -180,13 +184,14 @@ class QuicLine:
 
     async def _room(self) -> None:
         while not self._ended and self._library.queued(self._quic, self._stream) > QUEUE_BYTES:
-            await asyncio.sleep(LOOK_S)
+            self._moved.clear()
+            await self._moved.wait()
 
 
 class Quic:
     """A library as a `Transport` of the bench."""
 
-    def __init__(self, library: Library, protocol: type, terminated: type, received: type) -> None:
+    def __init__(self, library: Library, protocol: type, terminated: Any, received: Any) -> None:
         self._library = library
         self._base = protocol
         self._terminated = terminated
@@ -273,6 +278,12 @@ class Quic:
                 number = self._quic.get_next_available_stream_id()
                 self.line = QuicLine(library, self, number, apart)
                 return self.line
+
+            def transmit(self) -> None:
+                """Send, as after all that comes and every timer."""
+                super().transmit()
+                if self.line is not None:
+                    self.line.move()
 
             def quic_event_received(self, event: Any) -> None:
                 """Hand on what came."""

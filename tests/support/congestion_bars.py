@@ -37,9 +37,7 @@ class Bar:
         return "MISSED"
 
 
-def link(
-    rate_mbps: int = 100, rtt_ms: int = 50, bdps: float = 1, **values: object
-) -> Impairment:
+def link(rate_mbps: int = 100, rtt_ms: int = 50, bdps: float = 1, **values: object) -> Impairment:
     """Return a link whose queue holds *bdps* bandwidth-delay products."""
     rate = rate_mbps * MBIT
     return Impairment(
@@ -132,9 +130,7 @@ SCENARIOS: dict[str, Scenario] = {
         Bar("goodput", 93, 97),
         Bar("spurious", 1, 1, at_most=True),
     ),
-    "queue": _single(
-        link(bdps=4), Bar("rtt", 1.25, 1.1, at_most=True), Bar("goodput", 96, 98)
-    ),
+    "queue": _single(link(bdps=4), Bar("rtt", 1.25, 1.1, at_most=True), Bar("goodput", 96, 98)),
     "fair": _shared(
         link(), Bar("share", 35, 45), Bar("share", 65, 55, at_most=True), Bar("both", 90, 95)
     ),

@@ -11,7 +11,7 @@ cdef double BETA = 0.7
 # Beside others a queue overflows for a moment only: they give way at the first loss.
 cdef double CROWD_THRESHOLD = 0.002
 # What is left of rate and window when losses show that a queue is full that others fill too.
-cdef double CROWD_BETA = 0.65
+cdef double CROWD_BETA = 0.55
 # What is left of the rate when a probe beside others meets a policer.
 cdef double YIELD_TO_PROBE = 0.8
 # 0.85 of inflight_longterm is used when cruising; draft-02 printed the complement.

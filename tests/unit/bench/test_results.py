@@ -57,7 +57,8 @@ def test_a_message_that_never_came_is_as_late_as_was_waited_for_it() -> None:
     found = measures.realtime([outcome(client=came)])
     assert found["p50 x"] == pytest.approx(1)
     assert found["p99 x"] == pytest.approx(200)
-    assert found["packets/message"] == pytest.approx(10)
+    assert found["packets/message"] == pytest.approx(20)
+    assert found["forward alone"] == pytest.approx(10)
 
 
 def test_own_loss_is_what_queue_and_policer_dropped() -> None:
@@ -83,6 +84,7 @@ def test_the_busiest_flow_of_the_port_is_the_peers() -> None:
 def test_a_link_that_was_late_or_dropped_packets_of_its_own_is_doubted() -> None:
     late = {"a": {"lateness": {"p99_us": 2000.0}, "overflow": 3}, "devices_dropped": 1}
     assert len(outcome(link=late).doubts()) == 3
+    assert outcome(link=late, busy=0.99).doubts()[0] == "the processors were 99% busy"
     assert outcome(link={"a": {"lateness": {"p99_us": 50.0}}, "b": {}}).doubts() == []
 
 
@@ -141,12 +143,16 @@ def test_the_report_has_ratio_median_spread_and_what_is_missing() -> None:
     assert "python -m bench --only goodput-5" in text
 
 
-def test_a_pooled_percentile_is_of_all_samples_together() -> None:
+def realtime_row() -> Row:
     row = Row(SCENARIOS["realtime"])
     few = {"delays_us": [25_000.0] * 99 + [50_000.0], "missing": 0}
     none = {"delays_us": [25_000.0] * 100, "missing": 0}
     row.outcomes = {"quantum": [outcome(client=few)] + [outcome(client=none)] * 5}
-    p99 = as_result(row)["peers"]["quantum"]["values"]["p99 x"]
+    return row
+
+
+def test_a_pooled_percentile_is_of_all_samples_together() -> None:
+    p99 = as_result(realtime_row())["peers"]["quantum"]["values"]["p99 x"]
     assert p99 == {"median": pytest.approx(1), "min": pytest.approx(1), "max": pytest.approx(2)}
 
 
@@ -179,6 +185,25 @@ def test_a_file_without_results_is_refused(tmp_path: FilePath) -> None:
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(ResultsError, match=r"x\.json"):
         merge([tmp_path / "x.json"])
+
+
+def test_pictures_are_drawn_the_same_again(tmp_path: FilePath) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need the extra bench")
+    from bench.plots import draw
+
+    made = result()
+    other = json.loads(json.dumps(made["rows"][0])) | {"name": "goodput-1", "loss": 0.01}
+    made["rows"].append(other)
+    made["rows"].append(as_result(realtime_row()))
+    titles = [title for title, _ in draw(made, tmp_path / "a")]
+    assert titles == [
+        "Throughput against loss, 100 Mbit/s, 50 ms",
+        "Delay of 64-byte messages at 60 Hz",
+    ]
+    draw(made, tmp_path / "b")
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+        assert b"Quantum (asyncio)" in path.read_bytes()
 
 
 def test_numbers_have_three_digits_that_count() -> None:
