@@ -67,6 +67,7 @@ class Client(Connection):
         )
         self.negotiated_versions: bytes | None = None
         self._hello_numbers: set[int] = set()
+        self._hello_sent_ns = 0
         self._repeat_ns: float | None = None
         self._repeat_wait_ns = REPEAT_NS
         self._reset_token: bytes | None = None
@@ -105,6 +106,7 @@ class Client(Connection):
     def _send_hello(self, now_ns: int) -> None:
         number = self.recovery.take_number()
         self._hello_numbers.add(number)
+        self._hello_sent_ns = now_ns
         body = self.hello.encode()
         text = Header(Flag.SYN, self.own_id, number, 0, len(body) + 16).encode() + body
         self._handshake_datagrams.append(text + crypto.mac1(self.pin, text))
@@ -214,6 +216,10 @@ class Client(Connection):
         self._finished_keys = crypto.PacketKeys(suite, c_hs)
         self._finished_payload = b"\x00" + crypto.finished(c_hs, hash_to_sf)
         self._move(Trigger.VERIFY_SERVER_HELLO)
+        # = 7: A handshake in which nothing was repeated gives the first sample: from SYN to SYN+ACK
+        # = at the client,
+        if len(self._hello_numbers) == 1:
+            self.recovery.rtt.update(now_ns - self._hello_sent_ns, 0)
         self._handshake_datagrams = []
         self._repeat_wait_ns = REPEAT_NS
         self._send_finished(now_ns)

@@ -461,6 +461,8 @@ class Connection:
     def _choose_frames(self, room: int) -> list[Frame]:
         """Return what to send besides an ACK: data, a parity, or a probe."""
         frames: list[Frame] = []
+        if self.recovery.probes_due:
+            room -= len(Ping().encode())
         if self.recovery.probes_due > PROBES_WITH_DATA:
             frames = [Ping()]
         elif self.recovery.probes_due or self.recovery.may_send(self._room() + sealed_overhead()):
@@ -473,6 +475,9 @@ class Connection:
                 frames = [self._parities.popleft()]
             if not frames and self.recovery.probes_due:
                 frames = [Ping()]
+            # = 7: two of them carry data beside a PING
+            elif frames and self.recovery.probes_due and Ping() not in frames:
+                frames.append(Ping())
         if frames and self.recovery.probes_due:
             self.recovery.probes_due -= 1
             # = 7: a number is skipped before each, so that it is acknowledged at once.
@@ -524,8 +529,9 @@ class Connection:
         datagram = header + self.phases.seal(number, header, plaintext)
         eliciting = any(is_ack_eliciting(frame) for frame in frames)
         phase, marked = self.phases.phase, self.mark is not Mark.NONE
+        size, is_source = len(datagram), bool(flags & Flag.FEC)
         self.recovery.handle_sent(
-            SentPacket(number, now_ns, len(datagram), eliciting, phase, frames, marked)
+            SentPacket(number, now_ns, size, eliciting, phase, frames, marked, is_source)
         )
         if eliciting and not self._sent_since_opened:
             self._idle_since_ns, self._sent_since_opened = now_ns, True

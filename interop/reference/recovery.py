@@ -11,6 +11,7 @@ from interop.reference.ranges import Ranges
 
 PACKET_THRESHOLD = 3
 TIME_THRESHOLD = 9 / 8
+SOURCE_THRESHOLD = TIME_THRESHOLD + 1 / 4
 INITIAL_RTT_NS = 100e6
 GRANULARITY_NS = 1e6
 STEADY_EXPIRIES = 10
@@ -30,6 +31,7 @@ class SentPacket:
     phase: int
     frames: list[Frame]
     marked: bool = False
+    is_source: bool = False
 
 
 class RoundTrip:
@@ -159,14 +161,18 @@ class Recovery:
         self.loss_ns = None
         if self.largest_in_frames is None:
             return []
-        patience = TIME_THRESHOLD * max(self.rtt.smoothed, self.rtt.latest)
+        period = max(self.rtt.smoothed, self.rtt.latest)
         lost = []
         for number in sorted(self.in_flight):
             packet = self.in_flight[number]
             if number >= self.largest_in_frames:
                 continue
+            # = 7: A source of a repair block (5.7) is lost by time alone, and a quarter of
+            # = max(smoothed, latest) later,
+            patience = period * (SOURCE_THRESHOLD if packet.is_source else TIME_THRESHOLD)
             too_old = packet.sent_ns + patience <= now_ns
-            if self.largest_in_frames - number >= PACKET_THRESHOLD or too_old:
+            far_below = self.largest_in_frames - number >= PACKET_THRESHOLD
+            if too_old or (far_below and not packet.is_source):
                 lost.append(self.in_flight.pop(number))
             elif self.loss_ns is None or packet.sent_ns + patience < self.loss_ns:
                 self.loss_ns = packet.sent_ns + patience

@@ -57,6 +57,8 @@ class Server(Connection):
         self.pin = crypto.ed25519_public(seed)
         self.inputs = inputs
         self._hello_text = b""
+        self._hello_number = 0
+        self._answered_ns: int | None = None
         self._clear = b""
         self._sealed = b""
         self._server_keys: crypto.PacketKeys | None = None
@@ -107,6 +109,7 @@ class Server(Connection):
         # = 4.2: answers an equal payload (mac1 aside) with SYN+ACK again, and drops any other;
         if data[HEADER_BYTES:-MAC_BYTES] != self._hello_text:
             raise DropError(Drop.HELLO_DIFFERS)
+        self._answered_ns = None
         self._send_server_hello(header.sequence)
 
     def _answer_first(self, header: Header, data: bytes, now_ns: int, source: object) -> None:
@@ -116,6 +119,7 @@ class Server(Connection):
         if shared is None:
             raise DropError(Drop.SHARED_SECRET)
         self.source = source
+        self._hello_number, self._answered_ns = header.sequence, now_ns
         self.peer_id = header.connection_id
         self._install_parameters(decode_parameters(hello.parameters))
         # = 4.3: The server takes the first of the client's suites that it supports.
@@ -171,6 +175,10 @@ class Server(Connection):
         if not crypto.equal(plaintext, b"\x00" + self._client_finished):
             raise DropError(Drop.FINISHED)
         self._move(Trigger.VERIFY_FINISHED)
+        # = 7: A handshake in which nothing was repeated gives the first sample:
+        # = 7: from SYN+ACK to the client finished at the server.
+        if self._answered_ns is not None and number == self._hello_number + 1:
+            self.recovery.rtt.update(now_ns - self._answered_ns, 0)
         self._handshake_deadline_ns = None
         self._idle_since_ns = now_ns
         # = 4.4: Both ends forget the handshake keys when the handshake is confirmed:

@@ -440,6 +440,17 @@ def test_clients_call_alike_until_they_give_up() -> None:
     assert moments == [300, 900, *range(2100, 9301, 1200), 10_000]
 
 
+def after_housekeeping(twins: Twins) -> int:
+    """Return when the core has something to say; it also wakes to give memory back."""
+    expected = twins.oracle.next_timeout()
+    while (due := twins.core.next_timeout()) is not None and due < expected:
+        twins.core.handle_timeout(due)
+        assert twins.core.poll_datagrams(due) == []
+        assert twins.core.next_timeout() != due
+    assert due is not None
+    return due
+
+
 def test_clients_repeat_their_finished_alike() -> None:
     twins = starting_clients()
     twins.other = server(name="twins")
@@ -449,9 +460,8 @@ def test_clients_repeat_their_finished_alike() -> None:
     assert [data[5] for data in twins.spoken()] == [0x20]
     moments = []
     while twins.oracle.state is State.FINISHED_SENT:
-        due = twins.core.next_timeout()
+        due = after_housekeeping(twins)
         assert due == twins.oracle.next_timeout()
-        assert due is not None
         moments.append((due - START_NS) // 1_000_000)
         twins.core.handle_timeout(due)
         assert twins.core.poll_datagrams(due) == twins.oracle.poll_datagrams(due)
@@ -468,4 +478,7 @@ def test_both_close_with_the_same_bytes_and_for_as_long() -> None:
         twins.other.handle_datagram(said, START_NS)
         assert twins.other.state is State.DRAINING
         assert len(said) == len(expected)
-        assert twins.core.next_timeout() == twins.oracle.next_timeout()
+        # The core takes no round trip for shorter than a microsecond.
+        due = twins.core.next_timeout()
+        assert due is not None
+        assert 0 <= due - twins.oracle.next_timeout() <= 10_000

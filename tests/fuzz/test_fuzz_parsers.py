@@ -15,7 +15,10 @@ from cython_ext.core.handshake import ClientHello, check_client_hello, mac1_key
 from cython_ext.core.params import decode_params
 from cython_ext.crypto import suite as crypto
 from cython_ext.wire import decode_header, decode_v1, encode_ack, encode_header, parse_frames
+from interop.reference.errors import ViolationError
+from interop.reference.frames import Ack, Frame, MessageExpired, Repair, decode_frames
 from quantum.testing import Impairment, Pair
+from tests.support.frame_values import values
 from tests.support.memory import resident_bytes
 from tests.support.raw_client import (
     ADDRESS,
@@ -89,11 +92,33 @@ def some_frame(rng: Random) -> bytes:
         lambda: message(number(), body),
         lambda: message_part(number(), number(), number(), body),
         lambda: datagram(body),
+        lambda: MessageExpired(number(), number()).encode(),
+        lambda: some_repair(rng).encode(),
+        lambda: some_recovery(rng).encode(),
         lambda: b"\x30" + rng.randbytes(16),
         lambda: b"\x31" + varint(number()) + varint(len(body)) + body,
         lambda: rng.randbytes(rng.randrange(1, 30)),
     ]
     return rng.choice(makers)()
+
+
+def some_repair(rng: Random) -> Repair:
+    """Return a parity of low numbers, now and then of one far above."""
+    k = rng.choice((1, 1, 2, 3, 10, 100, 255))
+    first = rng.choice((0, 1, 2, 5, rng.randrange(2_000), 1 << 40))
+    sources = tuple(first + place * rng.choice((1, 1, 2)) for place in range(k))
+    sources = tuple(sorted(set(sources)))
+    m = rng.randrange(1, 257 - len(sources))
+    shard = rng.choice((bytes(30), b"\x18\x00\x01x", rng.randbytes(rng.randrange(1, 200))))
+    return Repair(sources, m, rng.randrange(m), shard)
+
+
+def some_recovery(rng: Random) -> Ack:
+    """Return an acknowledgement that says that packets below it were rebuilt."""
+    low = rng.randrange(40)
+    marks = rng.choice((None, (rng.randrange(9), 0, rng.randrange(3))))
+    rebuilt = tuple((n, n) for n in range(low - 1, max(low - 1 - 2 * rng.randrange(1, 70), -1), -2))
+    return Ack(((low, low + rng.randrange(3)),), 9, marks, rebuilt)
 
 
 def some_frames(rng: Random) -> bytes:
@@ -128,7 +153,16 @@ def test_frames_are_read_or_refused() -> None:
         frames = parse_frames(data)
         read += frames is not None
         assert frames is None or len(frames) <= len(data)
+        assert (None if frames is None else values(frames)) == as_the_oracle_reads(data)
     assert INPUTS // 5 < read < INPUTS
+
+
+def as_the_oracle_reads(data: bytes) -> list[Frame] | None:
+    """Return the frames of *data*, None when the oracle refuses them."""
+    try:
+        return decode_frames(data)
+    except ViolationError:
+        return None
 
 
 def test_hellos_are_read_or_refused() -> None:

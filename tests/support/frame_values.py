@@ -40,8 +40,6 @@ def oracle_frame(fields: tuple[Any, ...]) -> Frame:
         case 0x02 | 0x03 | 0x04 | 0x05:
             delay, ranges, ecn, *recovered = rest
             return Ack(tuple(ranges), delay, ecn, tuple(*recovered))
-        case 0x20:
-            return Repair(*rest)
         case 0x12 | 0x13:
             return MaxStreams(rest[0], unidirectional=kind == 0x13)
         case 0x31 | 0x32:
@@ -56,6 +54,7 @@ def oracle_frame(fields: tuple[Any, ...]) -> Frame:
         0x1A: MaxMessageData,
         0x1B: MessageExpired,
         0x1C: Datagram,
+        0x20: Repair,
         0x30: Done,
     }
     frame: Frame = simple[kind](*rest)
