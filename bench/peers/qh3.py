@@ -55,6 +55,7 @@ class Qh3:
         self, sock: socket.socket, configuration: QuicConfiguration, protocol: Any
     ) -> asyncio.DatagramProtocol:
         """Return a client; see `Library`."""
+        made: asyncio.DatagramProtocol
         _, made = await create_optimized_datagram_transport(
             asyncio.get_running_loop(),
             lambda: protocol(QuicConnection(configuration=configuration)),
