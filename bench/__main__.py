@@ -145,7 +145,24 @@ def _run(options: argparse.Namespace) -> int:
         s.expected_seconds(len(present(options.peers or s.peers, s.task)[0])) for s in scenarios
     ) + sum(MICROS[n].seconds * (options.runs or MICROS[n].runs) for n in micros)
     sys.stderr.write(f"{len(scenarios) + len(micros)} rows, about {total / 60:.0f} minutes\n")
-    machine, began, rows = describe(), time.monotonic(), []
+    machine, began = describe(), time.monotonic()
+    rows: list[dict[str, Any]] = []
+    target = options.json or RESULTS / time.strftime("%Y%m%d-%H%M%S.json", time.gmtime())
+    target.parent.mkdir(parents=True, exist_ok=True)
+
+    def save(more: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Write what there is so far: an interrupt costs one row."""
+        rows.extend(more)
+        result = {
+            "commands": ["python -m bench " + shlex.join(_arguments(options))],
+            "machine": machine,
+            "seconds": round(time.monotonic() - began),
+            "versions": _versions(dict.fromkeys(name for row in rows for name in row["peers"])),
+            "rows": rows,
+        }
+        target.write_text(json.dumps(result, indent=1) + "\n")
+        return result
+
     with progress(max(1.0, total), quiet=options.quiet) as advance:
 
         async def measure() -> None:
@@ -154,26 +171,16 @@ def _run(options: argparse.Namespace) -> int:
             # As an interrupt does: end in order, with nothing left behind.
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, me.cancel)
-            made = run(scenarios, options.peers, advance)
-            rows.extend([as_result(row) async for row in made])
+            async for row in run(scenarios, options.peers, advance):
+                save([as_result(row)])
             runs = QUICK_RUNS if options.quick else options.runs
-            rows.extend(await run_micro([MICROS[name] for name in micros], runs, advance))
+            save(await run_micro([MICROS[name] for name in micros], runs, advance))
 
         try:
             asyncio.run(measure())
         except* (RunError, LinkError) as group:
             raise group.exceptions[0] from None
-    names = dict.fromkeys(name for row in rows for name in row["peers"])
-    result = {
-        "commands": ["python -m bench " + shlex.join(_arguments(options))],
-        "machine": machine,
-        "seconds": round(time.monotonic() - began),
-        "versions": _versions(names),
-        "rows": rows,
-    }
-    target = options.json or RESULTS / time.strftime("%Y%m%d-%H%M%S.json", time.gmtime())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + "\n")
+    result = save([])
     print(markdown(result))
     sys.stderr.write(f"results: {target}\n")
     if options.write:
