@@ -35,7 +35,7 @@ SILENCE_S = 30.0
 FLUSH_EVERY = 32
 # Packets in flight at most. Without congestion control this is what keeps KCP from drowning a path,
 # so its users fit it to theirs.
-WINDOWS = {"": 1024, "loopback": 512, "wan": 1024, "realtime": 256}
+WINDOWS = {"": 768, "loopback": 512, "wan": 768, "realtime": 256}
 
 
 class KcpLine:

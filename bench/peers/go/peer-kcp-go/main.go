@@ -25,7 +25,7 @@ const (
 
 // windows are packets in flight at most, by profile. Without congestion control the window is what
 // keeps KCP from drowning a path, so its users fit it to theirs.
-var windows = map[string]int{"": 1024, "loopback": 512, "wan": 1024, "realtime": 256}
+var windows = map[string]int{"": 768, "loopback": 512, "wan": 768, "realtime": 256}
 
 func main() {
 	arguments := os.Args[1:]
