@@ -15,7 +15,6 @@ cdef struct Ecn:
     bint sends              # packets leave with ECT(0)
     bint validated          # the peer's counts have confirmed some
     bint failed             # they, or silence, said that the path does not carry marks
-    uint64_t acked          # packets sent with ECT(0) that were acknowledged
     uint64_t[3] reported    # the peer's newest counts: ECT(0), ECT(1), CE
     uint64_t marked         # CE in all
 
@@ -25,8 +24,11 @@ cdef inline void ecn_fail(Ecn* ecn) noexcept nogil:
     ecn.failed = True
 
 
-cdef inline uint64_t ecn_on_counts(Ecn* ecn, const uint64_t* counts) noexcept nogil:
-    """Take the counts of an ACK that raised `largest`, after its ranges; return how many CE are new."""
+cdef inline uint64_t ecn_on_counts(Ecn* ecn, const uint64_t* counts, uint64_t acked) noexcept nogil:
+    """Take the counts of an ACK that raised `largest` and newly acknowledged *acked* marked packets; return how many CE are new.
+
+    What headers and late ACKs acknowledged is not in *acked*, so neither makes the counts look too small.
+    """
     cdef uint64_t more
     cdef int n
     if ecn.failed:
@@ -35,8 +37,8 @@ cdef inline uint64_t ecn_on_counts(Ecn* ecn, const uint64_t* counts) noexcept no
         if counts[n] < ecn.reported[n]:
             ecn_fail(ecn)
             return 0
-    # Every packet acknowledged was opened, with the mark it left with or with CE in its place.
-    if counts[0] > (<uint64_t> 1 << 62) or counts[2] > (<uint64_t> 1 << 62) or counts[0] + counts[2] < ecn.acked:
+    # Every packet acknowledged was opened, with the mark it left with or with CE in its place. Varints: no sum overflows.
+    if counts[0] + counts[2] - ecn.reported[0] - ecn.reported[2] < acked:
         ecn_fail(ecn)
         return 0
     more = counts[2] - ecn.reported[2]
@@ -47,9 +49,9 @@ cdef inline uint64_t ecn_on_counts(Ecn* ecn, const uint64_t* counts) noexcept no
     return more
 
 
-cdef inline void ecn_on_no_counts(Ecn* ecn) noexcept nogil:
-    """An ACK that raised `largest` had no counts: then no packet it acknowledges may have been marked."""
-    if ecn.acked and not ecn.failed:
+cdef inline void ecn_on_no_counts(Ecn* ecn, uint64_t acked) noexcept nogil:
+    """An ACK that raised `largest` had no counts: then none of the *acked* packets may have left marked."""
+    if acked and not ecn.failed:
         ecn_fail(ecn)
 
 

@@ -24,7 +24,7 @@ from cython_ext.core.recovery cimport (
     recovery_recovered_range,
 )
 from cython_ext.core.repair_in cimport (
-    repair_in_add, repair_in_arrived, repair_in_keep, repair_in_new, repair_in_take,
+    repair_in_add, repair_in_again, repair_in_arrived, repair_in_keep, repair_in_new, repair_in_take,
 )
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns
 from cython_ext.core.state cimport (
@@ -247,12 +247,15 @@ cdef void handle_repair(Conn* c, const Frame* f, uint64_t number, int64_t now_ns
 
 
 cdef void take_rebuilt(Conn* c, int64_t now_ns) noexcept nogil:
-    """Process what was rebuilt, as if it had arrived."""
+    """Process what was rebuilt, as if it had arrived, and what that completes in turn."""
     cdef uint64_t number = 0
     cdef const uint8_t* plain = NULL
     cdef uint32_t plain_bytes = 0
     cdef TransportError error
-    while c.state < CLOSING and repair_in_take(c.repair_in, &number, &plain, &plain_bytes):
+    while c.state < CLOSING and (
+            repair_in_take(c.repair_in, &number, &plain, &plain_bytes)
+            or (c.repair_in.open_blocks and repair_in_again(c.repair_in, &c.replay)
+                and repair_in_take(c.repair_in, &number, &plain, &plain_bytes))):
         #= 5.7: A receiver MUST NOT process a rebuilt packet whose number its replay window has seen or that lies below the window.
         if replay_check(&c.replay, number) != REPLAY_FRESH:
             continue

@@ -288,7 +288,6 @@ cdef bint mark_acked(Recovery* r, uint64_t low, uint64_t high, int64_t now_ns) n
         p.state = SENT_ACKED
         r.packets_acked += 1
         if p.flags & PACKET_ECT:
-            r.ecn.acked += 1
             r.event_ect_packets += 1
             r.event.ecn_acked_bytes += p.bytes
         if p.bytes:
@@ -397,9 +396,9 @@ cdef void recovery_ack_counts(Recovery* r, bint is_newest, const uint64_t* count
     if not is_newest:
         return
     if counts == NULL:
-        ecn_on_no_counts(&r.ecn)
+        ecn_on_no_counts(&r.ecn, r.event_ect_packets)
         return
-    more = ecn_on_counts(&r.ecn, counts)
+    more = ecn_on_counts(&r.ecn, counts, r.event_ect_packets)
     if more == 0:
         return
     # The counts are in packets, a controller's in bytes: what was marked is as large as what was acknowledged.

@@ -67,4 +67,6 @@ cdef bint repair_in_keep(RepairIn* r, uint64_t number, const uint8_t* plain, uin
 # rebuilt: repair_in_take gives them, one by one, until it returns False.
 cdef bint repair_in_add(RepairIn* r, const ReplayWindow* replay, const Frame* frame) noexcept nogil
 cdef bint repair_in_arrived(RepairIn* r, const ReplayWindow* replay, uint64_t number) noexcept nogil
+# Look at every open block, since what was rebuilt may complete another one.
+cdef bint repair_in_again(RepairIn* r, const ReplayWindow* replay) noexcept nogil
 cdef bint repair_in_take(RepairIn* r, uint64_t* number, const uint8_t** plain, uint32_t* bytes) noexcept nogil

@@ -274,7 +274,14 @@ cdef bint repair_in_arrived(RepairIn* r, const ReplayWindow* replay, uint64_t nu
             else:
                 high = middle
         if block.numbers[low] == number and try_block(r, block, replay):
-            # A packet is in one block; another that names it is looked at when something comes for it.
+            return True
+    return False
+
+
+cdef bint repair_in_again(RepairIn* r, const ReplayWindow* replay) noexcept nogil:
+    cdef int i
+    for i in range(MAX_OPEN_BLOCKS):
+        if r.blocks[i].sources and try_block(r, &r.blocks[i], replay):
             return True
     return False
 

@@ -1,6 +1,7 @@
 """One test for each bug that user-space BBRs are known for, on the controller alone.
 
-The bug is named with the project that had it; the comment says which change to ours brings it back.
+The bug is named with the project that had it; where one change to ours brings it back, the comment
+says which.
 Samples too short to be true (picoquic#1233) are test_delivery's.
 """
 
@@ -32,7 +33,7 @@ def test_the_window_is_bounded_by_the_path_and_not_by_a_mixed_up_unit() -> None:
 
 
 def test_the_bandwidth_estimate_falls_when_the_path_becomes_slower() -> None:
-    # quinn: the max filter was only touched by larger samples. Never call advance_max_bw_filter.
+    # quinn: the max filter was only touched by larger samples, and never fell.
     # Without losses, which would say so as well.
     path = running(queue=1 << 40)
     path.rate = RATE // 4
@@ -89,8 +90,7 @@ def test_rounds_limited_by_the_application_do_not_end_startup() -> None:
 
 
 def test_the_estimate_does_not_decay_while_the_application_is_the_limit() -> None:
-    # picoquic#1547, #1548, #1753. Let advance_max_bw_filter run on app-limited rounds, and
-    # update_max_bw take their samples: each alone is held up by the other.
+    # picoquic#1547, #1548, #1753: small samples replaced the large ones.
     path = running()
     path.wanted = 5 * DATAGRAM
     path.round_trips(300)
@@ -100,7 +100,7 @@ def test_the_estimate_does_not_decay_while_the_application_is_the_limit() -> Non
 
 
 def test_a_sender_that_caps_its_own_rate_is_limited_by_the_application() -> None:
-    # lsquic#605: a rate cap made the estimate fall to the cap. The same changes bring it back.
+    # lsquic#605: a rate cap made the estimate fall to the cap.
     path = running()
     path.wanted = BDP // 5
     path.round_trips(300)
@@ -109,7 +109,7 @@ def test_a_sender_that_caps_its_own_rate_is_limited_by_the_application() -> None
 
 def test_a_first_sample_of_the_handshake_is_no_full_pipe() -> None:
     # picoquic#839: the handshake's few packets looked like a plateau, and 10 s of crawling
-    # followed. Count app-limited rounds in check_full_bw.
+    # followed.
     path = FluidPath(ControllerProbe("bbr"), RATE, RTT, BDP)
     path.wanted = 2 * DATAGRAM
     path.round_trips(20)
