@@ -25,7 +25,7 @@ from bench.progress import progress
 from bench.report import DOCUMENT, markdown, write_document
 from bench.results import ResultsError, as_result, merge
 from bench.runner import present, run
-from bench.scenarios import GROUPS, SCENARIOS, Scenario
+from bench.scenarios import DEFAULT_GROUPS, GROUPS, SCENARIOS, Scenario
 
 RESULTS = ROOT / "bench" / "results"
 QUICK_RUNS, QUICK_SECONDS = 2, 4
@@ -72,7 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     doing.add_argument("--runs", type=int, metavar="N", help="of each peer; the median counts (5)")
     doing.add_argument("--seconds", type=float, metavar="S", help="of one run")
     doing.add_argument(
-        "--at-once", type=int, metavar="N", help="runs on bad links that may go on at the same time"
+        "--at-once",
+        type=int,
+        metavar="N",
+        help="at least so many runs on bad links at the same time; 1: none together",
     )
     doing.add_argument(
         "--quick", action="store_true", help="two short runs: does it work, not how fast is it"
@@ -104,7 +107,7 @@ def _chosen(options: argparse.Namespace) -> tuple[list[Scenario], list[str]]:
     Raises:
         RunError: nothing is called so.
     """
-    wanted = options.only or ["loopback", "wan", "micro"]
+    wanted = options.only or list(DEFAULT_GROUPS)
     known = {"only": {*GROUPS, *SCENARIOS, *MICROS}, "peers": {*PEERS}}
     for option, names in known.items():
         if unknown := [name for name in getattr(options, option) or () if name not in names]:
@@ -127,7 +130,9 @@ def _adjusted(scenario: Scenario, options: argparse.Namespace) -> Scenario:
     if options.seconds:
         scenario = replace(scenario, seconds=options.seconds)
     if options.at_once and scenario.forward is not None:
-        scenario = replace(scenario, at_once=options.at_once)
+        # More where it was less, since some rows go together by design; one is one for all.
+        most = max(scenario.at_once, options.at_once) if options.at_once > 1 else 1
+        scenario = replace(scenario, at_once=most)
     return scenario
 
 
@@ -140,7 +145,24 @@ def _run(options: argparse.Namespace) -> int:
         s.expected_seconds(len(present(options.peers or s.peers, s.task)[0])) for s in scenarios
     ) + sum(MICROS[n].seconds * (options.runs or MICROS[n].runs) for n in micros)
     sys.stderr.write(f"{len(scenarios) + len(micros)} rows, about {total / 60:.0f} minutes\n")
-    machine, began, rows = describe(), time.monotonic(), []
+    machine, began = describe(), time.monotonic()
+    rows: list[dict[str, Any]] = []
+    target = options.json or RESULTS / time.strftime("%Y%m%d-%H%M%S.json", time.gmtime())
+    target.parent.mkdir(parents=True, exist_ok=True)
+
+    def save(more: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Write what there is so far: an interrupt costs one row."""
+        rows.extend(more)
+        result = {
+            "commands": ["python -m bench " + shlex.join(_arguments(options))],
+            "machine": machine,
+            "seconds": round(time.monotonic() - began),
+            "versions": _versions(dict.fromkeys(name for row in rows for name in row["peers"])),
+            "rows": rows,
+        }
+        target.write_text(json.dumps(result, indent=1) + "\n")
+        return result
+
     with progress(max(1.0, total), quiet=options.quiet) as advance:
 
         async def measure() -> None:
@@ -149,26 +171,16 @@ def _run(options: argparse.Namespace) -> int:
             # As an interrupt does: end in order, with nothing left behind.
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, me.cancel)
-            made = run(scenarios, options.peers, advance)
-            rows.extend([as_result(row) async for row in made])
+            async for row in run(scenarios, options.peers, advance):
+                save([as_result(row)])
             runs = QUICK_RUNS if options.quick else options.runs
-            rows.extend(await run_micro([MICROS[name] for name in micros], runs, advance))
+            save(await run_micro([MICROS[name] for name in micros], runs, advance))
 
         try:
             asyncio.run(measure())
         except* (RunError, LinkError) as group:
             raise group.exceptions[0] from None
-    names = dict.fromkeys(name for row in rows for name in row["peers"])
-    result = {
-        "commands": ["python -m bench " + shlex.join(_arguments(options))],
-        "machine": machine,
-        "seconds": round(time.monotonic() - began),
-        "versions": _versions(names),
-        "rows": rows,
-    }
-    target = options.json or RESULTS / time.strftime("%Y%m%d-%H%M%S.json", time.gmtime())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + "\n")
+    result = save([])
     print(markdown(result))
     sys.stderr.write(f"results: {target}\n")
     if options.write:
@@ -255,16 +267,23 @@ def _build(_: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
+    minutes_of = dict.fromkeys(GROUPS, 0.0)
     for scenario in SCENARIOS.values():
         found, _missing = present(scenario.peers, scenario.task)
         minutes = scenario.expected_seconds(len(found)) / 60
+        minutes_of[scenario.group] += minutes
         peers = ", ".join(peer.name for peer in found)
         print(
             f"{scenario.name:20} {scenario.group:9} {minutes:4.1f} min  {scenario.title}: {peers}"
         )
     for micro in MICROS.values():
         minutes = micro.seconds * micro.runs / 60
+        minutes_of["micro"] += minutes
         print(f"{micro.name:20} {'micro':9} {minutes:4.1f} min  {micro.title}")
+    print()
+    for group, minutes in minutes_of.items():
+        note = "" if group in DEFAULT_GROUPS else ", only when asked for"
+        print(f"{group:9} {minutes:3.0f} min{note}")
     print()
     for peer in PEERS.values():
         print(f"{peer.name:20} {peer.title}: {peer.program.missing() or 'here'}")

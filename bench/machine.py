@@ -35,6 +35,13 @@ def sentence(machine: dict[str, Any]) -> str:
     )
 
 
+def processor_time() -> tuple[int, int]:
+    """Return (used, all) of all processors since the machine started, in clock ticks."""
+    fields = [int(word) for word in _text("/proc/stat").partition("\n")[0].split()[1:9]]
+    idle = fields[3] + fields[4]
+    return sum(fields) - idle, sum(fields)
+
+
 def _processor() -> str:
     names = [line for line in _text("/proc/cpuinfo").splitlines() if line.startswith("model name")]
     return names[0].partition(":")[2].strip() if names else platform.machine()

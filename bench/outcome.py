@@ -7,6 +7,8 @@ from bench.link.path import Path
 
 # A link that lets packets out later than this, one in a hundred, was short of processor time.
 TRUSTED_LATENESS_US = 1000.0
+# A run on a link of 100 Mbit/s is about the link only while there is processor time to spare.
+TRUSTED_BUSY = 0.9
 
 
 @dataclass(slots=True)
@@ -27,6 +29,7 @@ class Outcome:
         beside: the goodput in bytes of a flow beside it, and what the link counted of that.
         server_cpu_s: processor time of the server.
         server_bytes: what became resident in the server, in bytes.
+        busy: share of this machine's processor time that was used meanwhile, by whomever.
     """
 
     peer: str
@@ -42,6 +45,7 @@ class Outcome:
     beside: dict[str, Any] = field(default_factory=dict)
     server_cpu_s: float = 0.0
     server_bytes: int = 0
+    busy: float = 0.0
 
     @property
     def payload_share(self) -> float:
@@ -52,6 +56,8 @@ class Outcome:
     def doubts(self) -> list[str]:
         """Return why the link cannot be trusted in this run; usually nothing."""
         found = []
+        if self.link and self.busy > TRUSTED_BUSY:
+            found.append(f"the processors were {self.busy:.0%} busy")
         if self.link.get("devices_dropped"):
             found.append(f"the devices dropped {self.link['devices_dropped']} packets")
         for end in ("a", "b"):

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A63D2", "#7F7F7F")
 INK = "#808080"
 LINES = ("-", "--", "-.", ":")
-_LOSS_ROWS = ("wan", "sweep")
 
 
 class PlotError(Exception):
@@ -79,17 +78,17 @@ def _legend(axes: "Axes") -> None:
 def _loss(rows: dict[str, Any], colours: dict[str, str]) -> "Figure | None":
     lines: dict[str, list[tuple[float, dict[str, float]]]] = {}
     titles = {}
+    # The survey has everybody; runs of another length do not belong on the same line.
+    kind = "survey-" if any(name.startswith("survey-") for name in rows) else "goodput-"
     for name, row in rows.items():
-        part = name.removeprefix("goodput-")
-        is_plain = row["group"] in _LOSS_ROWS and part.replace(".", "", 1).isdigit()
-        if not is_plain:
+        if not name.removeprefix(kind).replace(".", "", 1).isdigit():
             continue
         for peer, found in row["peers"].items():
             lines.setdefault(peer, []).append((row["loss"] * 100, found["values"]["Mbit/s"]))
             titles[peer] = found["title"]
     if not any(len(points) > 1 for points in lines.values()):
         return None
-    figure, (axes,) = _figure(1, 6.4)
+    figure, (axes,) = _figure(1, 7.4)
     for number, (peer, points) in enumerate(lines.items()):
         points.sort(key=lambda point: point[0])
         at = [loss for loss, _ in points]
@@ -111,7 +110,9 @@ def _loss(rows: dict[str, Any], colours: dict[str, str]) -> "Figure | None":
     axes.set_xlabel("loss, %")
     axes.set_ylabel("goodput, Mbit/s")
     axes.set_ylim(bottom=0)
-    _legend(axes)
+    axes.legend(
+        frameon=False, labelcolor=INK, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5)
+    )
     return figure
 
 

@@ -14,6 +14,7 @@ END = "<!-- bench: end -->"
 _TITLES = {
     "loopback": "Loopback",
     "wan": "A bad link",
+    "survey": "Everybody, in short",
     "sweep": "Further points of loss",
     "micro": "Single functions",
 }
@@ -117,10 +118,14 @@ def _versions(result: Result) -> list[str]:
 
 def _remarks(rows: Iterable[Result]) -> list[str]:
     found: list[str] = []
-    absent: dict[str, str] = {}
+    absent: dict[str, None] = {}
     notes: dict[str, str] = {}
     for row in rows:
-        absent |= row["missing"]
+        # A task that a peer does not have is missing in this row alone.
+        absent |= {
+            f"{name}: {reason}" + (f" ({row['title']})" if "has no task" in reason else ""): None
+            for name, reason in row["missing"].items()
+        }
         notes |= {peer["title"]: peer["notes"] for peer in row["peers"].values() if peer["notes"]}
         for name, seed, reason in row["failures"]:
             found.append(f"{row['title']}: run {seed} of {name} failed: {reason}")
@@ -133,7 +138,7 @@ def _remarks(rows: Iterable[Result]) -> list[str]:
                     f"doubtful ({reasons})"
                 )
     lines = [f"* {title}: {text}" for title, text in sorted(notes.items())]
-    lines += [f"* Not measured, {name}: {reason}." for name, reason in sorted(absent.items())]
+    lines += [f"* Not measured, {text}." for text in sorted(absent)]
     lines += [f"* {text}." for text in found]
     return [*lines, ""] if lines else []
 

@@ -155,6 +155,7 @@ def _run(outcome: Outcome, values: Values) -> Result:
         "answered": outcome.answered,
         "link": outcome.link,
         "beside": outcome.beside,
+        "busy": round(outcome.busy, 3),
         "server_cpu_s": round(outcome.server_cpu_s, 3),
         "doubts": outcome.doubts(),
     }

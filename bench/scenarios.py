@@ -50,7 +50,7 @@ class Scenario:
     Args:
         name: how the command line calls it.
         title: how the report does.
-        group: ``loopback``, ``wan`` or ``sweep``.
+        group: one of `GROUPS`.
         task: one of `bench.peers.program.TASKS`.
         judge: makes numbers of outcomes; the first value is the one that peers are ranked by.
         peers: who is measured unless the command line says otherwise.
@@ -103,8 +103,10 @@ class Scenario:
 
 # ---- loopback ----
 
-_NATIVE = ("quic-go", "quinn", "kcp-go", "enet", "kcp", "srt", "iroh")
-_BULK_PEERS = ("quantum", "quantum-uvloop", "tls", "tls-uvloop", "tcp-cubic", "quic-go", "aioquic")
+_BULK_PEERS = (
+    "quantum", "quantum-uvloop", "tls", "tls-uvloop", "tcp-cubic", "quic-go", "quinn", "kcp-go",
+    "qh3-uvloop", "aioquic",
+)  # fmt: skip
 _SMALL_PEERS = ("quantum", "quantum-uvloop", "tcp-cubic", "tls-uvloop", "quic-go", "qh3-uvloop")
 
 _LOOPBACK = (
@@ -209,7 +211,7 @@ _SLOW = Path(delay=0.05, rate=20e6, queue=bdp(20e6, 0.1))
 # Nothing waits at a policer; its bucket holds 10 ms of its rate.
 _POLICED = Path(delay=0.025, police=20e6, bucket=25_000)
 _BULK_WAN = ("quantum", "tcp-bbr")
-_THIN = ("quantum", "tcp-bbr", "kcp-go-fec")
+_THIN = ("quantum", "tcp-bbr", "quic-go", "kcp-go-fec")
 
 
 def _goodput(name: str, title: str, path: Path, bar: float, aim: float, group: str) -> Scenario:
@@ -222,8 +224,8 @@ def _goodput(name: str, title: str, path: Path, bar: float, aim: float, group: s
         _BULK_WAN,
         (Bar("% of link", bar, aim),) if bar else (),
         forward=path,
-        # What 20 Mbit/s cost two cores leaves room for others; 100 Mbit/s do not.
-        at_once=1 if path.rate > 20e6 else 3,
+        # As many as leave two cores time to spare; the report says so if they did not.
+        at_once=2 if path.rate > 20e6 else 3,
     )
 
 
@@ -317,6 +319,7 @@ _WAN = (
         (Bar("% of link", 35, 45), Bar("% of link", 65, 55, at_most=True)),
         seconds=60.0,
         forward=_FAST,
+        at_once=2,
         beside="tcp-cubic",
     ),
     Scenario(
@@ -382,5 +385,24 @@ _WAN = (
 # Further points for the plot of throughput against loss; only when asked for.
 _SWEEP = tuple(_lossy(percent, group="sweep") for percent in (0.1, 0.5, 2, 3, 7, 10))
 
-SCENARIOS: dict[str, Scenario] = {s.name: s for s in (*_LOOPBACK, *_WAN, *_SWEEP)}
-GROUPS = ("loopback", "wan", "sweep", "micro")
+
+# Everybody at three points of loss, in short: half of it is start-up.
+_EVERYBODY = (
+    "quantum", "tcp-cubic", "tcp-bbr", "quic-go", "quinn", "quinn-bbr", "iroh", "kcp-go",
+    "kcp-go-fec", "aioquic", "qh3", "enet", "kcp",
+)  # fmt: skip
+_SURVEY = tuple(
+    replace(
+        _lossy(percent, group="survey"),
+        name=f"survey-{percent}",
+        title=f"goodput of 5 s, 100 Mbit/s, 50 ms, {percent} % loss",
+        peers=_EVERYBODY,
+        seconds=5.0,
+    )
+    for percent in (0, 1, 5)
+)
+
+SCENARIOS: dict[str, Scenario] = {s.name: s for s in (*_LOOPBACK, *_WAN, *_SWEEP, *_SURVEY)}
+# What is measured unless the command line says otherwise, then what only when it does.
+DEFAULT_GROUPS = ("loopback", "wan", "micro")
+GROUPS = (*DEFAULT_GROUPS, "survey", "sweep")

@@ -21,6 +21,7 @@ from cython_ext.core.messages cimport (
 from cython_ext.core.pacer cimport (
     Pacer, pacer_allows, pacer_init, pacer_next_ns, pacer_set_rate, pacer_spend,
 )
+from cython_ext.core.protection cimport parities_for
 from cython_ext.core.rtt cimport Rtt, rtt_init, rtt_probe_timeout_ns, rtt_update
 from cython_ext.core.send_buffer cimport (
     SendBuffer, buffer_append, buffer_clear, buffer_next, buffer_on_acked, buffer_on_lost,
@@ -115,6 +116,11 @@ cdef class WriterProbe:
 def size_of_varint(value: int) -> int:
     """Return the bytes of the shortest encoding."""
     return varint_size(value)
+
+
+def repair_parities(share: float, burst: float, round_trip_ns: int, sources: int) -> int:
+    """Return how many parities a block of 1 to 20 *sources* gets."""
+    return parities_for(share, burst, round_trip_ns, sources)
 
 
 cdef class LossMeterProbe:

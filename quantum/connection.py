@@ -55,6 +55,8 @@ _STREAMS = int(EventKind.STREAMS_ALLOWED)
 _ACKED = int(EventKind.EVERYTHING_ACKED)
 _CLOSED = int(EventKind.CONNECTION_CLOSED)
 _OURS = frozenset({CloseCause.LOCAL_CLOSE, CloseCause.LOCAL_ERROR})
+# Before the first message or datagram was taken; never filled.
+_NOTHING: list[bytes] = []
 _WAITED_FOR = frozenset({_MESSAGES, _DATAGRAMS, _MESSAGE_SPACE})
 
 
@@ -78,6 +80,25 @@ class Socket(Protocol):
 class Connection:
     """One connection, either end; made by `connect` and by a listener."""
 
+    __slots__ = (
+        "__weakref__",
+        "_begun_s",
+        "_datagrams",
+        "_flush",
+        "_handshake_s",
+        "_incoming",
+        "_is_connected",
+        "_loop",
+        "_messages",
+        "_now_ns",
+        "_owned",
+        "_streams",
+        "_waiters",
+        "config",
+        "core",
+        "error",
+    )
+
     def __init__(
         self,
         core: Core,
@@ -89,22 +110,20 @@ class Connection:
         self.core = core
         self.config = config
         self.error: ConnectionFailed | None = None
-        self.peer_address = core.peer_address
-        self.is_client = core.is_client
-        self.server_name = core.server_name
         self._flush = flush
         self._now_ns = now_ns
         self._owned = owned
         self._loop = asyncio.get_running_loop()
         self._streams: dict[int, Stream] = {}
-        self._incoming: deque[Stream] = deque()
-        self._messages: deque[bytes] = deque()
-        self._datagrams: deque[bytes] = deque()
+        # Made when they are needed: a server may hold very many connections that wait for nothing.
+        self._incoming: deque[Stream] | None = None
         self._waiters: dict[int, Waiters] = {}
+        # What was taken from the core and not from here, the oldest last.
+        self._messages: list[bytes] = _NOTHING
+        self._datagrams: list[bytes] = _NOTHING
         self._begun_s = self._loop.time()
         self._handshake_s = 0.0
-        self._over = self._loop.create_future()
-        self._connected = self._loop.create_future()
+        self._is_connected = False
 
     def __repr__(self) -> str:
         host, port = self.peer_address
@@ -209,13 +228,14 @@ class Connection:
         while not self._messages:
             taken = self.core.receive_messages(256)
             if taken:
-                self._messages.extend(taken)
+                taken.reverse()
+                self._messages = taken
                 if self.core.is_changed:
                     self._flush(0)
                 break
             self._check_open()
             await self._wait(_MESSAGES)
-        return self._messages.popleft()
+        return self._messages.pop()
 
     async def messages(self) -> AsyncIterator[bytes]:
         """Iterate over messages until the connection closes in order: by this end, or by the peer
@@ -248,12 +268,14 @@ class Connection:
     async def receive_datagram(self) -> bytes:
         """Return the next datagram; wait for one."""
         while not self._datagrams:
-            self._datagrams.extend(self.core.receive_datagrams())
-            if self._datagrams:
+            taken = self.core.receive_datagrams()
+            if taken:
+                taken.reverse()
+                self._datagrams = taken
                 break
             self._check_open()
             await self._wait(_DATAGRAMS)
-        return self._datagrams.popleft()
+        return self._datagrams.pop()
 
     @property
     def max_message_bytes(self) -> int:
@@ -336,11 +358,14 @@ class Connection:
 
     async def wait_closed(self) -> None:
         """Wait until the connection is over, whoever ended it; `error` says how."""
-        await asyncio.shield(self._over)
+        while self.error is None:
+            await self._wait(_CLOSED)
 
     async def wait_connected(self) -> None:
         """Wait for the end of the handshake; raises the connection's error when it fails."""
-        await asyncio.shield(self._connected)
+        while not self._is_connected:
+            self._check_open()
+            await self._wait(_CONNECTED)
 
     async def __aenter__(self) -> "Connection":
         return self
@@ -372,6 +397,21 @@ class Connection:
     def stats(self) -> ConnectionStats:
         """Return counters and estimates as they are now."""
         return ConnectionStats.of(self.core.stats())
+
+    @property
+    def peer_address(self) -> tuple[str, int]:
+        """Host and port of the other end."""
+        return self.core.peer_address
+
+    @property
+    def is_client(self) -> bool:
+        """Whether this end opened the connection."""
+        return self.core.is_client
+
+    @property
+    def server_name(self) -> str:
+        """The name that the client asked for."""
+        return self.core.server_name
 
     @property
     def is_closed(self) -> bool:
@@ -416,14 +456,16 @@ class Connection:
                 self._wake(kind)
             elif kind == _OPENED:
                 stream = self._streams[stream_id] = Stream(self, stream_id)
+                if self._incoming is None:
+                    self._incoming = deque()
                 self._incoming.append(stream)
                 self._wake(_OPENED)
             elif kind == _CLOSED:
                 self._on_closed()
             elif kind == _CONNECTED:
                 self._handshake_s = self._loop.time() - self._begun_s
-                if not self._connected.done():
-                    self._connected.set_result(None)
+                self._is_connected = True
+                self._wake(_CONNECTED)
             elif kind in (_ACKED, _STREAMS):
                 self._wake(kind)
             else:
@@ -461,11 +503,6 @@ class Connection:
         for stream in list(self._streams.values()):
             stream.on_connection_lost(self.error)
         self._streams.clear()
-        if not self._connected.done():
-            self._connected.set_exception(self.error)
-            self._connected.exception()
-        if not self._over.done():
-            self._over.set_result(None)
         if self._owned is not None and self.core.cause not in _OURS:
             # The peer is gone or draining: nobody waits for another word from this socket.
             self._loop.call_soon(self._owned.close)
@@ -514,14 +551,16 @@ class Connection:
             # Fresh, or it would grow by every caller that it was raised to.
             raise self.error.with_traceback(None)
 
-    async def _wait(self, kind: int) -> None:
+    def _wait(self, kind: int) -> "asyncio.Future[None]":
         waiters = self._waiters.get(kind)
         if waiters is None:
             waiters = self._waiters[kind] = Waiters(self._loop)
+        # Before the flush, which may be what ends the connection.
+        future = waiters.future()
         if self.core.is_changed:
             # Who waits for an answer wants the question to leave.
             self.flush_now()
-        await waiters
+        return future
 
     async def _wait_until(self, kind: int, due_ns: int) -> bool:
         """Wait; False when the time came first. 0 is never."""

@@ -52,6 +52,8 @@ class UdpEndpoint:
             raise AddressError(f"UDP {host}:{port} cannot be opened: {error}") from error
         self._connections: dict[int, Connection] = {}
         self._flush_handle: asyncio.Handle | None = None
+        # One for all connections.
+        self._flush = self.flush_soon
         self._unflushed = 0
         self._is_writing = False
         self._is_prompt = False
@@ -77,7 +79,7 @@ class UdpEndpoint:
         return connection
 
     def _adopt(self, core: Core, owned: "UdpEndpoint | None" = None) -> Connection:
-        connection = Connection(core, self.config, self.flush_soon, Pump.now_ns, owned)
+        connection = Connection(core, self.config, self._flush, Pump.now_ns, owned)
         self._connections[core.serial] = connection
         return connection
 

@@ -271,11 +271,13 @@ class Stream:
         if self.can_read and not self._is_read:
             self.stop()
 
-    def _wait(self, waiters: Waiters) -> Waiters:
+    def _wait(self, waiters: Waiters) -> "asyncio.Future[None]":
+        # Before the flush, which may be what ends the connection.
+        future = waiters.future()
         if self._owner.core.is_changed:
             # Who waits for an answer wants the question to leave.
             self._owner.flush_now()
-        return waiters
+        return future
 
     # the end
 

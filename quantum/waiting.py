@@ -4,12 +4,10 @@ Knows nothing of what they wait for: whoever is woken looks again.
 """
 
 import asyncio
-from collections.abc import Generator
-from typing import Any
 
 
 class Waiters:
-    """Awaited by any number of tasks; `wake` lets all of them go on.
+    """Waited for by any number of tasks; `wake` lets all of them go on.
 
     A future each, and none shared behind a shield: that would cost another turn of the loop, and
     one waiter may be cancelled without the others noticing all the same.
@@ -21,18 +19,18 @@ class Waiters:
         self._loop = loop
         self._futures: list[asyncio.Future[None]] | None = None
 
-    def __await__(self) -> Generator[Any, None, None]:
+    def future(self) -> "asyncio.Future[None]":
+        """Return what one task awaits, before it gives anybody reason to wake it."""
         future = self._loop.create_future()
-        if self._futures is None:
+        futures = self._futures
+        if futures is None:
             self._futures = [future]
         else:
-            self._futures.append(future)
-        try:
-            yield from future
-        except BaseException:
-            if self._futures is not None and future in self._futures:
-                self._futures.remove(future)
-            raise
+            # Those that were cancelled: no more of them stay than there are others.
+            while futures and futures[-1].done():
+                futures.pop()
+            futures.append(future)
+        return future
 
     def wake(self) -> None:
         """Let every task that waits go on; nothing happens when there is none."""

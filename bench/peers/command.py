@@ -54,9 +54,25 @@ def main(transport: Transport, failures: tuple[type[Exception], ...] = ()) -> in
             else:
                 runner.run(_run(transport, options))
         except expected as failure:
-            say({"error": f"{type(failure).__name__}: {failure}"})
-            return 1
+            return _failed(failure)
+        except ExceptionGroup as failures_together:
+            # Of several connections; one reason is enough, if all are of the expected kinds.
+            foreign = failures_together.split(expected)[1]
+            if foreign is not None:
+                raise
+            return _failed(_first(failures_together))
     return 0
+
+
+def _failed(failure: BaseException) -> int:
+    say({"error": f"{type(failure).__name__}: {failure}"})
+    return 1
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
 
 
 def say(value: object) -> None:

@@ -57,6 +57,16 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void* data, size_t length)
     int close(int fd)
 
+cdef extern from "<sys/mman.h>" nogil:
+    enum:
+        MAP_ANONYMOUS
+        MAP_PRIVATE
+        PROT_READ
+        PROT_WRITE
+    void* MAP_FAILED
+    void* mmap(void* at, size_t length, int protection, int flags, int fd, long offset)
+    int munmap(void* at, size_t length)
+
 cdef extern from "<sys/uio.h>" nogil:
     cdef struct iovec:
         void* iov_base

@@ -146,6 +146,7 @@ cdef struct Conn:
     int64_t idle_timeout_ns     # effective; 0 = none
     int64_t idle_at_ns
     int64_t keepalive_at_ns
+    int64_t quiet_at_ns         # when it gives back what only a busy connection needs; 0 = it has
     int64_t handshake_at_ns     # end of the handshake time-out
     int64_t repeat_at_ns        # when SYN or PSH is sent again
     int64_t repeat_ns
@@ -198,6 +199,7 @@ cdef void conn_credit_consumed(Conn* c, uint64_t consumed) noexcept nogil
 cdef void conn_expire_messages(Conn* c, int64_t now_ns) noexcept nogil
 cdef void conn_credit_messages(Conn* c) noexcept nogil
 cdef void conn_drop_repair_in(Conn* c) noexcept nogil
+cdef void conn_rest(Conn* c) noexcept nogil
 cdef void conn_clear(Conn* c) noexcept nogil
 cdef bint conn_start_traffic(Conn* c, int64_t now_ns, uint64_t seed) noexcept nogil
 

@@ -4,17 +4,17 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, strlen
 
-from cython_ext.core.inbox cimport inbox_clear
+from cython_ext.core.inbox cimport inbox_clear, inbox_rest
 from cython_ext.core.copies cimport COPY
 from cython_ext.core.loss_meter cimport meter_init
 from cython_ext.core.messages cimport incoming_clear
 from cython_ext.core.outgoing cimport (
-    outgoing_clear, outgoing_expire, outgoing_notice_done, outgoing_on_acked, outgoing_on_lost,
+    outgoing_clear, outgoing_rest, outgoing_expire, outgoing_notice_done, outgoing_on_acked, outgoing_on_lost,
     outgoing_waiting,
 )
-from cython_ext.core.ranges cimport ranges_clear, ranges_remove_below
+from cython_ext.core.ranges cimport ranges_clear, ranges_remove_below, replay_clear
 from cython_ext.core.params cimport FEC_OFF
-from cython_ext.core.recovery cimport SentFrame, recovery_clear, recovery_init
+from cython_ext.core.recovery cimport SentFrame, recovery_clear, recovery_init, recovery_rest
 from cython_ext.core.repair_in cimport repair_in_free
 from cython_ext.core.repair_out cimport repair_out_free
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns, rtt_update
@@ -27,14 +27,20 @@ from cython_ext.core.state cimport (
 from cython_ext.core.stream cimport (
     OWES_CREDIT, OWES_RESET, OWES_STOP, STREAM_IS_ACKED, STREAM_SERVER, STREAM_UNI,
     STREAM_WRITABLE, stream_ended, table_add, table_clear,
-    table_find, table_remove,
+    table_find, table_remove, table_rest,
 )
-from cython_ext.crypto.keys cimport keys_clear
+from cython_ext.crypto.keys cimport keys_clear, keys_rest
 from cython_ext.wire.frames cimport (
     FRAME_ACK, FRAME_DONE, FRAME_MAX_DATA, FRAME_MAX_MESSAGE_DATA, FRAME_MAX_STREAM_DATA,
     FRAME_MAX_STREAMS_BIDI, FRAME_MAX_STREAMS_UNI, FRAME_MESSAGE, FRAME_MESSAGE_EXPIRED,
     FRAME_RESET_STREAM, FRAME_STOP_SENDING, FRAME_STREAM, MAX_ACK_RANGES, MAX_RECOVERED_RANGES,
 )
+
+
+cdef enum:
+    # A connection that says nothing for so long is quiet: long beside the gap between two messages of a
+    # game, short beside the time that thousands of connections take to be made.
+    QUIET_NS = 250_000_000
 
 
 # -- lists of connections ---------------------------------------------------------------------------
@@ -319,6 +325,7 @@ cdef void conn_touch_idle(Conn* c, int64_t now_ns) noexcept nogil:
         # At least three probe timeouts, so that the last probe can be answered (RFC 9000 10.1).
         floor = 3 * rtt_probe_timeout_ns(&c.recovery.rtt, c.recovery.max_ack_delay_ns)
         c.idle_at_ns = now_ns + (c.idle_timeout_ns if c.idle_timeout_ns > floor else floor)
+    c.quiet_at_ns = now_ns + QUIET_NS
     if c.params.keepalive_ns:
         c.keepalive_at_ns = now_ns + c.params.keepalive_ns
 
@@ -369,10 +376,27 @@ cdef void conn_drop_repair_in(Conn* c) noexcept nogil:
     c.repair_in = NULL
 
 
+cdef void conn_rest(Conn* c) noexcept nogil:
+    """Give back what *c* takes only while it moves: room that nothing is in, and contexts of keys.
+
+    All of it comes again with the next packet, for about a microsecond.
+    """
+    c.quiet_at_ns = 0
+    keys_rest(&c.keys)
+    recovery_rest(&c.recovery)
+    table_rest(&c.streams)
+    outgoing_rest(&c.messages_out)
+    inbox_rest(&c.messages_in.inbox)
+    inbox_rest(&c.datagrams_out)
+    inbox_rest(&c.datagrams_in)
+    inbox_rest(&c.early)
+
+
 cdef void conn_clear(Conn* c) noexcept nogil:
     """Free everything that *c* owns."""
     keys_clear(&c.keys)
     ranges_clear(&c.received)
+    replay_clear(&c.replay)
     recovery_clear(&c.recovery)
     table_clear(&c.streams)
     outgoing_clear(&c.messages_out)

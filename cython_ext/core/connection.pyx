@@ -14,7 +14,7 @@ from cython_ext.core.conn cimport (
     EVENT_MESSAGE_SPACE, EVENT_STREAMS_ALLOWED, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOCAL_CLOSE,
     OWES_MAX_MESSAGE_DATA, OWES_PING, QUEUE_READIES, conn_all_acked, conn_clear,
     conn_credit_consumed, conn_credit_messages, conn_drop_repair_in, conn_enter_closing,
-    conn_expire_messages, conn_may_send, conn_open_stream, conn_touch, pop_stream,
+    conn_expire_messages, conn_may_send, conn_open_stream, conn_rest, conn_touch, pop_stream,
     stream_forget_if_ended, stream_owes, stream_wants_to_send,
 )
 from cython_ext.core.copies cimport COPIES_ALL, COPIES_DEADLINE, copies_new
@@ -64,7 +64,7 @@ cdef int64_t conn_next_timer(const Conn* c) noexcept nogil:
         if c.repair_in != NULL:
             due = earlier(due, c.repair_in.free_at_ns)
         due = earlier(due, recovery_timer_ns(&c.recovery))
-        due = earlier(due, earlier(c.idle_at_ns, c.keepalive_at_ns))
+        due = earlier(due, earlier(c.quiet_at_ns, earlier(c.idle_at_ns, c.keepalive_at_ns)))
         due = earlier(due, c.messages_out.expiry_ns)
         if c.copies != NULL and not c.copies.blocked:
             due = earlier(due, c.copies.due_ns)
@@ -95,6 +95,8 @@ cdef void conn_handle_timeout(Conn* c, int64_t now_ns) noexcept nogil:
         conn_expire_messages(c, now_ns)
     if c.repair_in != NULL and c.repair_in.free_at_ns <= now_ns:
         conn_drop_repair_in(c)
+    if c.quiet_at_ns and c.quiet_at_ns <= now_ns:
+        conn_rest(c)
     due = recovery_timer_ns(&c.recovery)
     if due and due <= now_ns:
         if c.recovery.loss_ns:

@@ -17,7 +17,7 @@ cdef enum:
     # A profile that starts protected is let go after so many packets of which none was lost.
     TRIAL_PACKETS = 1000
     # Before so many packets the meter does not ask for a third copy.
-    SURE_PACKETS = 256
+    SURE_PACKETS = 128
     MIN_ONE_WAY_NS = 8_000_000
     MAX_ONE_WAY_NS = 100_000_000
 

@@ -21,7 +21,7 @@ cdef class Endpoint(ConnectionTable):
     cdef bytes reset_secret
     cdef bytes offer                    # our parameters, encoded
     cdef dict handles                   # serial -> Connection, until the connection is CLOSED
-    cdef dict hellos                    # (address bytes, client id) -> serial, server side
+    cdef dict hellos                    # address bytes || client id -> Connection, server side
     cdef uint64_t serials
     cdef uint32_t half_open
     cdef uint32_t clients               # connections that we opened; servers search none for a reset

@@ -332,12 +332,12 @@ cdef class Endpoint(ConnectionTable):
         checked = check_client_hello(datagram, self.pin, self.mac_key, self.params.suites)
         if not isinstance(checked, ClientHello):
             return <Verdict> (<int> checked)
-        key = (address_key(peer), checked.client_id)
+        key = address_key(peer) + checked.client_id
         number = int.from_bytes(datagram[22:26], "big")
         known = self.hellos.get(key)
         if known is not None:
-            handle = self.handles.get(known)
-            if handle is None or handle.c.state != HELLO_ANSWERED:
+            handle = known
+            if handle.c.state != HELLO_ANSWERED:
                 return HELLO_DUPLICATE
             if handle.handshake.hello.body != checked.body:
                 return HELLO_CONFLICT
@@ -362,7 +362,7 @@ cdef class Endpoint(ConnectionTable):
         advance_connection(&c.state, ANSWER_HELLO)
         c.half_open = True
         self.half_open += 1
-        self.hellos[key] = c.serial
+        self.hellos[key] = handle
         c.stats.packets_received += 1
         self.answer_hello(handle, number, now_ns)
         return ACCEPTED
@@ -515,7 +515,7 @@ cdef class Endpoint(ConnectionTable):
         if c.is_client:
             self.clients -= 1
         else:
-            self.hellos.pop((address_key(&c.peer_address), (<const uint8_t*> c.peer_id)[:16]), None)
+            self.hellos.pop(address_key(&c.peer_address) + (<const uint8_t*> c.peer_id)[:16], None)
             if c.half_open:
                 c.half_open = False
                 self.half_open -= 1

@@ -43,6 +43,12 @@ cdef inline void inbox_pop(Inbox* box, uint8_t* out) noexcept nogil:
     box.payload_bytes -= length
 
 
+cdef inline void inbox_rest(Inbox* box) noexcept nogil:
+    """Give the room back when nothing is in it."""
+    if box.count == 0:
+        ring_clear(&box.ring)
+
+
 cdef inline void inbox_clear(Inbox* box) noexcept nogil:
     ring_clear(&box.ring)
     box.head = box.tail = box.count = box.payload_bytes = 0

@@ -72,4 +72,5 @@ cdef bint outgoing_has_work(const Outgoing* o) noexcept nogil
 cdef bint outgoing_expire(Outgoing* o, int64_t now_ns) noexcept nogil
 cdef void outgoing_notice_done(Outgoing* o, uint64_t id, uint64_t size, bint acked) noexcept nogil
 cdef bint outgoing_next_notice(Outgoing* o, uint64_t* id, uint64_t* size) noexcept nogil
+cdef void outgoing_rest(Outgoing* o) noexcept nogil
 cdef void outgoing_clear(Outgoing* o) noexcept nogil

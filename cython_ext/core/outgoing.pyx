@@ -4,13 +4,13 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 
 from cython_ext.core.byte_ring cimport ring_move_down
-from cython_ext.core.inbox cimport inbox_clear, inbox_pop, inbox_push
+from cython_ext.core.inbox cimport inbox_clear, inbox_pop, inbox_push, inbox_rest
 from cython_ext.core.messages cimport ID_DISTANCE
 from cython_ext.core.ranges cimport (
     Range, ranges_add, ranges_clear, ranges_contain, ranges_find, ranges_remove,
 )
 from cython_ext.core.send_buffer cimport (
-    buffer_append, buffer_clear, buffer_on_acked, buffer_on_lost, buffer_on_sent,
+    buffer_append, buffer_clear, buffer_on_acked, buffer_on_lost, buffer_on_sent, buffer_rest,
 )
 
 cdef enum:
@@ -404,6 +404,22 @@ cdef void outgoing_notice_done(Outgoing* o, uint64_t id, uint64_t size, bint ack
         notice[0] = id
         notice[1] = size
         inbox_push(&o.notices, <const uint8_t*> notice, sizeof(notice))
+
+
+cdef void outgoing_rest(Outgoing* o) noexcept nogil:
+    """Give back the room of lanes that nothing is in."""
+    cdef Lane* lane
+    cdef int n
+    for n in range(LANES):
+        lane = o.lanes[n]
+        if lane != NULL and lane.first == lane.next and lane.buffer.base == lane.buffer.end:
+            buffer_rest(&lane.buffer)
+            free(lane.entries)
+            free(lane.dues)
+            lane.entries = NULL
+            lane.dues = NULL
+            lane.capacity = lane.due_count = lane.due_capacity = 0
+    inbox_rest(&o.notices)
 
 
 cdef void outgoing_clear(Outgoing* o) noexcept nogil:

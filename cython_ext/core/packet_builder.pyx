@@ -23,7 +23,8 @@ from cython_ext.core.protection cimport (
     protection_close, protection_is_on, protection_poll, protection_wants,
 )
 from cython_ext.core.recovery cimport (
-    FULL_PROBES, recovery_add_frame, recovery_on_sent, recovery_reserve, recovery_skip, recovery_skip_due,
+    FULL_PROBES, recovery_add_frame, recovery_mark_source, recovery_on_sent, recovery_reserve,
+    recovery_skip, recovery_skip_due,
 )
 from cython_ext.core.repair_out cimport (
     WaitingRepair, repair_out_add, repair_out_first, repair_out_pop,
@@ -435,10 +436,10 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
         elif c.copies != NULL and b.has_messages and not b.has_stream:
             add_copies(c, &b, now_ns)
             copies_pass(c.copies, now_ns)
-        if c.copies != NULL and b.has_messages and c.recovery.in_flight > c.recovery.controller.window // 2:
+        if c.copies != NULL and b.has_messages and not source and c.recovery.in_flight > c.recovery.controller.window // 2:
             # Acknowledgements that were lost, or wait: ask for one before the window closes.
             c.owes |= OWES_PING
-    if allowed:
+    if allowed and not source:
         # A probe says that it is one: a packet of messages alone may be acknowledged late (section 5.1).
         if (c.owes & OWES_PING or probing) and writer_left(&b.w):
             write_u8(&b.w, FRAME_PING)
@@ -461,6 +462,8 @@ cdef uint32_t conn_poll(Conn* c, uint8_t* out, uint32_t capacity, int64_t now_ns
         write_u8(&b.w, FRAME_PING)
         b.eliciting = True
     length = seal(c, out, &b, FLAG_FEC if source else 0, now_ns)
+    if source and length:
+        recovery_mark_source(&c.recovery)
     if length == 0:
         conn_fail(c, AEAD_LIMIT, b"the key may seal no more packets", now_ns)
     return length

@@ -16,6 +16,8 @@ cdef inline bint protection_is_on(const Conn* c) noexcept nogil:
 
 # Parities for a block of *sources*, so that it fails rarely enough; 0: it needs none.
 cdef uint32_t protection_parities(const Conn* c, uint32_t sources) noexcept nogil
+# The same from the share of packets lost, their mean run and the round trip; *sources* is at most MAX_BLOCK_SOURCES.
+cdef uint32_t parities_for(double share, double burst, int64_t round_trip_ns, uint32_t sources) noexcept nogil
 
 # Tell whether the packet that is built next is to be in a block, and open one when none is. *head* receives how
 # many bytes it leaves free.

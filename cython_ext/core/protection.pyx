@@ -18,8 +18,9 @@ from cython_ext.wire.header cimport HEADER_BYTES, TAG_BYTES
 cdef enum:
     # What leaves last before the sender runs dry: two full blocks.
     TAIL_PACKETS = 2 * MAX_BLOCK_SOURCES
-    # More than that in a round trip is no tail: a bulk sender whose buffer is smaller than the path runs dry all the time.
-    MOST_PER_ROUND_TRIP = 4 * TAIL_PACKETS
+    # Behind more packets than these nothing is a tail: what of them is lost takes a round trip anyway, whatever the last ones
+    # do. And a bulk sender whose buffer is smaller than the path runs dry all the time.
+    MOST_IN_FLIGHT = 2 * TAIL_PACKETS
     # A retransmission that takes less than this costs less than repairs.
     LEAST_ROUND_TRIP_NS = 1_000_000
     # The cap on parities is so many beyond the sources, but not below this: copies of a small packet cost little.
@@ -67,26 +68,30 @@ cdef uint64_t tail_bytes(const Conn* c, uint64_t limit) noexcept nogil:
 
 
 cdef uint32_t protection_parities(const Conn* c, uint32_t sources) noexcept nogil:
+    cdef double share = meter_share(&c.recovery.losses)
+    if c.fec == FEC_ALWAYS and share < LEAST_SHARE:
+        share = LEAST_SHARE
+    return parities_for(share, meter_burst(&c.recovery.losses), c.recovery.rtt.smoothed_ns, sources)
+
+
+cdef uint32_t parities_for(double share, double burst, int64_t round_trip_ns, uint32_t sources) noexcept nogil:
     """Return the smallest m for which so few of the k + m packets are lost often enough that k arrive.
 
     Losses are taken for a Gilbert process: runs with the measured mean length, begun as often as gives the
     measured share. good[i] and bad[i] are the chances that i of the first n packets are lost, and the last of
     them arrived or did not.
     """
-    cdef double share = meter_share(&c.recovery.losses), burst = meter_burst(&c.recovery.losses)
     cdef double begin, go_on, miss, arrived, stay
     cdef double[MAX_BLOCK_PARITIES + 1] good
     cdef double[MAX_BLOCK_PARITIES + 1] bad
     cdef uint32_t n, lost, most
-    if c.fec == FEC_ALWAYS and share < LEAST_SHARE:
-        share = LEAST_SHARE
     if share <= 0 or sources == 0:
         return 0
     if share > 0.5:
         share = 0.5
     most = sources + 3 if sources > LEAST_MOST - 3 else LEAST_MOST
     most = most if most < MAX_BLOCK_PARITIES else MAX_BLOCK_PARITIES
-    miss = MISS_AT_50_MS * 50e6 / <double> (c.recovery.rtt.smoothed_ns if c.recovery.rtt.smoothed_ns > 1 else 1)
+    miss = MISS_AT_50_MS * 50e6 / <double> (round_trip_ns if round_trip_ns > 1 else 1)
     miss = LEAST_MISS if miss < LEAST_MISS else MOST_MISS if miss > MOST_MISS else miss
     go_on = 1 - 1 / burst
     # Runs cannot be shorter than chance makes them.
@@ -123,12 +128,8 @@ cdef bint protection_wants(Conn* c, uint32_t* head, int64_t now_ns) noexcept nog
     if c.datagrams_out.count and 5 + inbox_first_length(&c.datagrams_out) > room:
         # It would not fit beside the room that a REPAIR needs.
         return False
-    if c.repair_out != NULL:
-        if now_ns - c.repair_out.epoch_ns >= c.recovery.rtt.smoothed_ns:
-            c.repair_out.epoch_ns = now_ns
-            c.repair_out.epoch_sources = 0
-        if c.repair_out.epoch_sources >= MOST_PER_ROUND_TRIP:
-            return False
+    if c.recovery.in_flight > <uint64_t> MOST_IN_FLIGHT * c.datagram_bytes:
+        return False
     left = tail_bytes(c, <uint64_t> TAIL_PACKETS * room)
     if left == 0 or left > <uint64_t> TAIL_PACKETS * room:
         return False

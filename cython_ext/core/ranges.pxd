@@ -15,13 +15,16 @@ cdef struct RangeSet:
     unsigned int limit  # ranges; 0 = no bound of its own
 
 cdef enum:
+    REPLAY_FIRST_WORDS = 8
     REPLAY_WORDS = 136          # 64-bit words: a window of 8,640 numbers and one word of slack (RFC 6479)
     REPLAY_WINDOW = (136 - 1) * 64
 
 
 cdef struct ReplayWindow:
     uint64_t next               # one above the highest number committed; 0 before any
-    uint64_t[REPLAY_WORDS] bits
+    uint64_t floor              # everything below counts as old: memory ran out there
+    uint64_t* bits              # ring; of few words while numbers are low, which most connections' are
+    uint64_t words
 
 cdef enum:
     REPLAY_FRESH = 0
@@ -37,3 +40,4 @@ cdef unsigned int ranges_find(const RangeSet* s, uint64_t value) noexcept nogil
 cdef void ranges_clear(RangeSet* s) noexcept nogil
 cdef int replay_check(const ReplayWindow* w, uint64_t number) noexcept nogil
 cdef void replay_commit(ReplayWindow* w, uint64_t number) noexcept nogil
+cdef void replay_clear(ReplayWindow* w) noexcept nogil

@@ -5,8 +5,8 @@ move. A set with a limit refuses the range that would exceed it: the caller deci
 """
 
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport free, realloc
-from libc.string cimport memmove, memset
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memmove, memset
 
 
 cdef unsigned int ranges_find(const RangeSet* s, uint64_t value) noexcept nogil:
@@ -129,28 +129,52 @@ cdef int replay_check(const ReplayWindow* w, uint64_t number) noexcept nogil:
     if number >= w.next:
         return REPLAY_FRESH
     # As a subtraction: number + REPLAY_WINDOW could wrap.
-    if w.next - number > REPLAY_WINDOW:
+    if w.next - number > REPLAY_WINDOW or number < w.floor:
         return REPLAY_OLD
-    if w.bits[(number // 64) % REPLAY_WORDS] >> (number % 64) & 1:
+    if w.bits[(number // 64) % w.words] >> (number % 64) & 1:
         return REPLAY_SEEN
     return REPLAY_FRESH
+
+
+cdef bint replay_reserve(ReplayWindow* w, uint64_t word) noexcept nogil:
+    """Make room for *word*: a short window that is never a ring yet, then the whole of it."""
+    cdef uint64_t words = REPLAY_FIRST_WORDS if word < REPLAY_FIRST_WORDS else REPLAY_WORDS
+    cdef uint64_t* grown
+    if words <= w.words:
+        return True
+    grown = <uint64_t*> calloc(words, sizeof(uint64_t))
+    if grown == NULL:
+        return False
+    if w.words:
+        memcpy(grown, w.bits, w.words * sizeof(uint64_t))
+    free(w.bits)
+    w.bits = grown
+    w.words = words
+    return True
 
 
 cdef void replay_commit(ReplayWindow* w, uint64_t number) noexcept nogil:
     """Mark *number*, moving the window up; only for numbers that replay_check calls fresh."""
     cdef uint64_t word = number // 64, top, n
+    if not replay_reserve(w, word):
+        # What cannot be remembered is refused from now on.
+        w.floor = w.next = number + 1
+        return
     if number >= w.next:
         top = (w.next - 1) // 64 if w.next else 0
-        if w.next and word > top:
-            if word - top >= REPLAY_WORDS:
-                memset(w.bits, 0, sizeof(w.bits))
+        if word > top:
+            if word - top >= w.words:
+                memset(w.bits, 0, w.words * sizeof(uint64_t))
             else:
                 for n in range(top + 1, word + 1):
-                    w.bits[n % REPLAY_WORDS] = 0
-        elif w.next == 0:
-            memset(w.bits, 0, sizeof(w.bits))
+                    w.bits[n % w.words] = 0
         w.next = number + 1
-    w.bits[word % REPLAY_WORDS] |= <uint64_t> 1 << (number % 64)
+    w.bits[word % w.words] |= <uint64_t> 1 << (number % 64)
+
+
+cdef void replay_clear(ReplayWindow* w) noexcept nogil:
+    free(w.bits)
+    memset(w, 0, sizeof(ReplayWindow))
 
 
 cdef class Ranges:
@@ -188,6 +212,9 @@ cdef class Replay:
     """A replay window as Python sees it."""
 
     cdef ReplayWindow window
+
+    def __dealloc__(self):
+        replay_clear(&self.window)
 
     def check(self, number: int) -> int:
         """Return 0 for a fresh number, 1 for one seen, 2 for one below the window."""

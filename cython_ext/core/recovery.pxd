@@ -27,6 +27,7 @@ cdef enum:
 cdef enum:
     PACKET_ELICITING = 1
     PACKET_SKIPPED = 2      # skipped on purpose: acknowledging it is a violation
+    PACKET_SOURCE = 4       # in a repair block
     PACKET_ECT = 4          # left with ECT(0)
 
 
@@ -101,10 +102,12 @@ cdef struct Recovery:
 
 cdef bint recovery_init(Recovery* r, uint8_t controller, uint64_t datagram_bytes, int64_t now_ns,
                         int64_t initial_rtt_ns, uint64_t seed) noexcept nogil
+cdef void recovery_rest(Recovery* r) noexcept nogil
 cdef void recovery_clear(Recovery* r) noexcept nogil
 cdef bint recovery_reserve(Recovery* r, uint32_t frames) noexcept nogil
 cdef void recovery_add_frame(Recovery* r, uint8_t kind, uint64_t id, uint64_t low, uint64_t high) noexcept nogil
 cdef void recovery_on_sent(Recovery* r, uint32_t datagram_bytes, uint32_t frame_count, bint eliciting, bint app_limited, int64_t now_ns) noexcept nogil
+cdef void recovery_mark_source(Recovery* r) noexcept nogil
 cdef bint recovery_skip(Recovery* r, bint on_purpose) noexcept nogil
 cdef bint recovery_skip_due(const Recovery* r) noexcept nogil
 cdef void recovery_ack_begin(Recovery* r, int64_t now_ns) noexcept nogil

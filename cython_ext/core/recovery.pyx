@@ -29,6 +29,8 @@ cdef enum:
     # bursts are outlasted by trying often; all probes but two are PINGs, so that trying costs little.
     STEADY_EXPIRIES = 10
     MAX_PROBES = 8
+    # The part of a round trip, one of so many, for which a source of a repair block is waited for longer.
+    REPAIR_GRACE = 4
     # What may leave at once where a policer counts.
     SMALL_BURST_PACKETS = 3
     FIRST_PACKETS = 16
@@ -69,38 +71,63 @@ cdef void recovery_clear(Recovery* r) noexcept nogil:
     r.packet_capacity = r.frame_capacity = 0
 
 
-cdef bint grow_packets(Recovery* r) noexcept nogil:
-    cdef uint64_t capacity = r.packet_capacity * 2 if r.packet_capacity else FIRST_PACKETS, n
-    cdef SentPacket* grown = <SentPacket*> malloc(capacity * sizeof(SentPacket))
-    if grown == NULL:
+cdef bint resize_packets(Recovery* r, uint64_t capacity) noexcept nogil:
+    cdef uint64_t n
+    cdef SentPacket* moved = <SentPacket*> malloc(capacity * sizeof(SentPacket))
+    if moved == NULL:
         return False
     for n in range(r.first, r.next):
-        grown[n & (capacity - 1)] = packet(r, n)[0]
+        moved[n & (capacity - 1)] = packet(r, n)[0]
     free(r.packets)
-    r.packets = grown
+    r.packets = moved
     r.packet_capacity = capacity
     return True
 
 
+cdef bint resize_frames(Recovery* r, uint64_t capacity) noexcept nogil:
+    cdef uint64_t n
+    cdef SentFrame* moved = <SentFrame*> malloc(capacity * sizeof(SentFrame))
+    if moved == NULL:
+        return False
+    for n in range(r.frame_first, r.frame_next):
+        moved[n & (capacity - 1)] = r.frames[n & (r.frame_capacity - 1)]
+    free(r.frames)
+    r.frames = moved
+    r.frame_capacity = capacity
+    return True
+
+
+cdef uint64_t capacity_for(uint64_t count, uint64_t least) noexcept nogil:
+    while least < count:
+        least *= 2
+    return least
+
+
 cdef bint recovery_reserve(Recovery* r, uint32_t frames) noexcept nogil:
     """Make room for one more packet with *frames* frames, so that nothing can fail once it is written."""
-    cdef uint64_t capacity, n
-    cdef SentFrame* grown
-    if r.next - r.first >= r.packet_capacity and not grow_packets(r):
+    cdef uint64_t wanted = r.frame_next + frames - r.frame_first
+    if r.next - r.first >= r.packet_capacity and not resize_packets(r, capacity_for(r.next - r.first + 1, FIRST_PACKETS)):
         return False
-    if r.frame_next + frames - r.frame_first > r.frame_capacity:
-        capacity = r.frame_capacity if r.frame_capacity else FIRST_FRAMES
-        while capacity < r.frame_next + frames - r.frame_first:
-            capacity *= 2
-        grown = <SentFrame*> malloc(capacity * sizeof(SentFrame))
-        if grown == NULL:
-            return False
-        for n in range(r.frame_first, r.frame_next):
-            grown[n & (capacity - 1)] = r.frames[n & (r.frame_capacity - 1)]
+    return wanted <= r.frame_capacity or resize_frames(r, capacity_for(wanted, FIRST_FRAMES))
+
+
+cdef void recovery_rest(Recovery* r) noexcept nogil:
+    """Give back the room of the ledger that nothing is in; what fails for want of memory may stay."""
+    cdef uint64_t count = r.next - r.first, capacity = capacity_for(count, 1)
+    if count == 0:
+        free(r.packets)
         free(r.frames)
-        r.frames = grown
-        r.frame_capacity = capacity
-    return True
+        r.packets = NULL
+        r.frames = NULL
+        r.packet_capacity = r.frame_capacity = 0
+    elif capacity < r.packet_capacity:
+        resize_packets(r, capacity)
+    count = r.frame_next - r.frame_first
+    capacity = capacity_for(count, 1)
+    if count and capacity < r.frame_capacity:
+        resize_frames(r, capacity)
+    if r.acked.count == 0:
+        ranges_clear(&r.acked)
 
 
 cdef void recovery_add_frame(Recovery* r, uint8_t kind, uint64_t id, uint64_t low, uint64_t high) noexcept nogil:
@@ -132,6 +159,11 @@ cdef void recovery_on_sent(Recovery* r, uint32_t datagram_bytes, uint32_t frame_
         r.last_eliciting_ns = now_ns
         pacer_spend(&r.pacer, datagram_bytes)
     r.next += 1
+
+
+cdef void recovery_mark_source(Recovery* r) noexcept nogil:
+    """Note that the packet just entered is in a repair block."""
+    packet(r, r.next - 1).flags |= PACKET_SOURCE
 
 
 cdef bint recovery_skip(Recovery* r, bint on_purpose) noexcept nogil:
@@ -391,7 +423,7 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
     cdef int64_t base = r.rtt.smoothed_ns if r.rtt.smoothed_ns > r.rtt.latest_ns else r.rtt.latest_ns
     cdef int64_t delay = base + base * r.time_threshold_8th // 8, lost_before
     # When the first packet of the present run of losses left, 0 between runs; and the longest run.
-    cdef int64_t run_from = 0, longest = 0
+    cdef int64_t run_from = 0, longest = 0, grace
     cdef uint64_t n, end, lost = 0, runs = 0
     cdef SentPacket* p
     r.loss_ns = 0
@@ -414,7 +446,9 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
             if p.state == SENT_ACKED and p.flags & PACKET_ELICITING:
                 run_from = 0
             continue
-        if p.sent_ns <= lost_before or r.largest_acked - n >= r.packet_threshold:
+        # A source of a repair block is not sent again before its repairs can have been reported.
+        grace = base // REPAIR_GRACE if p.flags & PACKET_SOURCE else 0
+        if p.sent_ns + grace <= lost_before or (grace == 0 and r.largest_acked - n >= r.packet_threshold):
             p.state = SENT_LOST
             lost += 1
             runs += not follows_a_loss(r, n)
@@ -427,9 +461,11 @@ cdef void detect_losses(Recovery* r, int64_t now_ns) noexcept nogil:
                     longest = p.sent_ns - run_from
             for_frames(r, p, False)
         else:
-            # Sent in order, so the first one that is not late is the next to become late.
-            r.loss_ns = p.sent_ns + delay
-            break
+            # Sent in order, so the first one that is not late is the next to become late, sources apart.
+            if r.loss_ns == 0 or p.sent_ns + grace + delay < r.loss_ns:
+                r.loss_ns = p.sent_ns + grace + delay
+            if grace == 0:
+                break
     if lost:
         meter_on_lost(&r.losses, lost, runs)
     # Persistent congestion (RFC 9002 7.6): everything sent over more than three probe timeouts was lost.

@@ -33,9 +33,6 @@ cdef struct RepairOut:
     uint64_t[MAX_BLOCK_SOURCES] numbers
     Shard[MAX_BLOCK_SOURCES] sources
     int64_t close_at_ns     # when it is closed though it is not full
-    # how much is protected per round trip
-    int64_t epoch_ns            # when the present one began
-    uint32_t epoch_sources
     # what waits, in the order in which it is due
     WaitingRepair[MAX_WAITING_REPAIRS] waiting
     uint32_t waiting_first

@@ -50,7 +50,6 @@ cdef bint repair_out_add(RepairOut* o, uint64_t number, const uint8_t* plain, ui
     o.numbers[o.count] = number
     o.head_bytes = head
     o.count += 1
-    o.epoch_sources += 1
     return True
 
 

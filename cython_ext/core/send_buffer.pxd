@@ -19,4 +19,5 @@ cdef bint buffer_on_acked(SendBuffer* b, uint64_t low, uint64_t high) noexcept n
 cdef bint buffer_on_lost(SendBuffer* b, uint64_t low, uint64_t high) noexcept nogil
 cdef bint buffer_next(const SendBuffer* b, uint64_t limit, uint64_t* low, uint64_t* high) noexcept nogil
 cdef void buffer_on_sent(SendBuffer* b, uint64_t low, uint64_t high) noexcept nogil
+cdef void buffer_rest(SendBuffer* b) noexcept nogil
 cdef void buffer_clear(SendBuffer* b) noexcept nogil

@@ -83,6 +83,14 @@ cdef void buffer_on_sent(SendBuffer* b, uint64_t low, uint64_t high) noexcept no
         b.sent = high
 
 
+cdef void buffer_rest(SendBuffer* b) noexcept nogil:
+    """Give the room back when nothing is in it."""
+    if b.base == b.end:
+        ring_clear(&b.ring)
+        ranges_clear(&b.acked)
+        ranges_clear(&b.lost)
+
+
 cdef void buffer_clear(SendBuffer* b) noexcept nogil:
     ring_clear(&b.ring)
     ranges_clear(&b.acked)

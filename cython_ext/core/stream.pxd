@@ -94,6 +94,7 @@ cdef struct StreamQueue:
 cdef Stream* table_find(const StreamTable* table, uint64_t id) noexcept nogil
 cdef Stream* table_add(StreamTable* table, uint64_t id) noexcept nogil
 cdef void table_remove(StreamTable* table, Stream* stream) noexcept nogil
+cdef void table_rest(StreamTable* table) noexcept nogil
 cdef void table_clear(StreamTable* table) noexcept nogil
 cdef TransportError stream_receive(Stream* s, uint64_t offset, const uint8_t* data, uint64_t length, bint fin,
                                    uint64_t* grown) noexcept nogil

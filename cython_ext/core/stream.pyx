@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 
 from cython_ext.core.byte_ring cimport ring_clear, ring_read, ring_reserve, ring_write
 from cython_ext.core.ranges cimport ranges_add, ranges_clear, ranges_remove_below
-from cython_ext.core.send_buffer cimport buffer_clear
+from cython_ext.core.send_buffer cimport buffer_clear, buffer_rest
 from cython_ext.core.state cimport (
     DATA_ACKED, DATA_READ, NO_RECEIVE, NO_SEND, READ_ALL, RECEIVE_ALL, RECEIVE_FIN,
     RECEIVE_RESET_STREAM, RECEIVING, RESET_ACKED, RESET_READ, RESET_RECEIVED, RESET_SENT, SIZE_KNOWN,
@@ -89,6 +89,24 @@ cdef void table_remove(StreamTable* table, Stream* stream) noexcept nogil:
     link[0] = stream.hash_next
     table.count -= 1
     stream_free(stream)
+
+
+cdef void table_rest(StreamTable* table) noexcept nogil:
+    """Give back the room of streams that nothing is in."""
+    cdef uint32_t n
+    cdef Stream* s
+    for n in range(table.bucket_count):
+        s = table.buckets[n]
+        while s != NULL:
+            buffer_rest(&s.out)
+            if s.read == s.highest and s.islands.count == 0:
+                ring_clear(&s.ring)
+                ranges_clear(&s.islands)
+            s = s.hash_next
+    if table.count == 0:
+        free(table.buckets)
+        table.buckets = NULL
+        table.bucket_count = 0
 
 
 cdef void table_clear(StreamTable* table) noexcept nogil:

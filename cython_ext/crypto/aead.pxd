@@ -13,10 +13,14 @@ cdef enum:
 
 
 cdef struct Aead:
-    EVP_CIPHER_CTX* ctx         # owned; NULL when no key is installed. The key schedule runs once per key.
+    EVP_CIPHER_CTX* ctx         # owned; made when it is first used, and given back by aead_rest
+    uint8_t[32] key
     uint8_t[12] iv
+    uint8_t suite               # 0 when no key is installed
+    bint seals
 
 cdef bint aead_install(Aead* aead, uint8_t suite, const uint8_t* key, const uint8_t* iv, bint seal) noexcept nogil
+cdef void aead_rest(Aead* aead) noexcept nogil
 cdef void aead_clear(Aead* aead) noexcept nogil
 cdef bint aead_seal(Aead* aead, uint64_t number, const uint8_t* associated, size_t associated_bytes,
                     uint8_t* text, size_t length) noexcept nogil

@@ -1,35 +1,51 @@
 """AES-256-GCM and ChaCha20-Poly1305 through OpenSSL's EVP (docs/protocol.md section 3.3).
 
-A context holds its key for its whole life: per packet only the nonce is set. Knows nothing of packets.
+A context holds its key as long as it is used: per packet only the nonce is set. Knows nothing of packets.
 """
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from cython_ext.abi.openssl cimport (
     EVP_CIPHER_CTX_ctrl, EVP_CIPHER_CTX_free, EVP_CIPHER_CTX_new, EVP_CTRL_AEAD_GET_TAG,
     EVP_CTRL_AEAD_SET_TAG, EVP_CipherFinal_ex, EVP_CipherInit_ex, EVP_CipherUpdate,
-    EVP_aes_256_gcm, EVP_chacha20_poly1305,
+    EVP_aes_256_gcm, EVP_chacha20_poly1305, OPENSSL_cleanse,
 )
+
+
+cdef bint set_key(Aead* aead) noexcept nogil:
+    if aead.suite == SUITE_CHACHA20_POLY1305:
+        return EVP_CipherInit_ex(aead.ctx, EVP_chacha20_poly1305(), NULL, aead.key, aead.iv, aead.seals) == 1
+    return EVP_CipherInit_ex(aead.ctx, EVP_aes_256_gcm(), NULL, aead.key, aead.iv, aead.seals) == 1
+
+
+cdef bint wake(Aead* aead) noexcept nogil:
+    """Make the context, which is a KiB; False without a key or without memory."""
+    if aead.suite == 0:
+        return False
+    aead.ctx = EVP_CIPHER_CTX_new()
+    return aead.ctx != NULL and set_key(aead)
 
 
 cdef bint aead_install(Aead* aead, uint8_t suite, const uint8_t* key, const uint8_t* iv, bint seal) noexcept nogil:
     """Set the key; False when memory ran out. The context is kept when there already is one."""
-    if aead.ctx == NULL:
-        aead.ctx = EVP_CIPHER_CTX_new()
-        if aead.ctx == NULL:
-            return False
+    memcpy(aead.key, key, KEY_BYTES)
     memcpy(aead.iv, iv, IV_BYTES)
-    if suite == SUITE_CHACHA20_POLY1305:
-        return EVP_CipherInit_ex(aead.ctx, EVP_chacha20_poly1305(), NULL, key, iv, seal) == 1
-    return EVP_CipherInit_ex(aead.ctx, EVP_aes_256_gcm(), NULL, key, iv, seal) == 1
+    aead.suite = suite
+    aead.seals = seal
+    return aead.ctx == NULL or set_key(aead)
+
+
+cdef void aead_rest(Aead* aead) noexcept nogil:
+    """Give the context back until it is used again, at the price of one key schedule."""
+    EVP_CIPHER_CTX_free(aead.ctx)
+    aead.ctx = NULL
 
 
 cdef void aead_clear(Aead* aead) noexcept nogil:
-    if aead.ctx != NULL:
-        EVP_CIPHER_CTX_free(aead.ctx)
-    memset(aead, 0, sizeof(Aead))
+    EVP_CIPHER_CTX_free(aead.ctx)
+    OPENSSL_cleanse(aead, sizeof(Aead))
 
 
 cdef inline bint start(Aead* aead, uint64_t number, const uint8_t* associated, size_t associated_bytes) noexcept nogil:
@@ -48,6 +64,8 @@ cdef bint aead_seal(Aead* aead, uint64_t number, const uint8_t* associated, size
                     uint8_t* text, size_t length) noexcept nogil:
     """Seal *length* bytes in place and write 16 bytes of tag behind them."""
     cdef int done
+    if aead.ctx == NULL and not wake(aead):
+        return False
     if not start(aead, number, associated, associated_bytes):
         return False
     if length and EVP_CipherUpdate(aead.ctx, text, &done, text, <int> length) != 1:
@@ -61,7 +79,7 @@ cdef bint aead_open(Aead* aead, uint64_t number, const uint8_t* associated, size
                     uint8_t* text, size_t length) noexcept nogil:
     """Open *length* bytes, tag included, in place; False when they are not authentic."""
     cdef int done
-    if aead.ctx == NULL or length < 16:
+    if length < 16 or (aead.ctx == NULL and not wake(aead)):
         return False
     if not start(aead, number, associated, associated_bytes):
         return False

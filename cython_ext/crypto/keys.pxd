@@ -23,7 +23,7 @@ cdef struct TrafficKeys:
     Aead seal
     Aead open_now
     Aead open_next              # held ready, so that a flipped bit costs one failed opening and no derivation
-    Aead open_previous          # ctx NULL when there is none or it expired
+    Aead open_previous          # without a key when there is none
     int64_t previous_until_ns
     uint8_t[32] seal_secret
     uint8_t[32] open_next_secret
@@ -36,6 +36,7 @@ cdef struct TrafficKeys:
     uint64_t update_after       # configurable for tests; UPDATE_AFTER_PACKETS
 
 cdef bint keys_install(TrafficKeys* keys, uint8_t suite, const uint8_t* seal_secret, const uint8_t* open_secret) noexcept nogil
+cdef void keys_rest(TrafficKeys* keys) noexcept nogil
 cdef void keys_clear(TrafficKeys* keys) noexcept nogil
 cdef bint keys_seal(TrafficKeys* keys, uint64_t number, const uint8_t* header, uint8_t* text, size_t length) noexcept nogil
 cdef KeyResult keys_open(TrafficKeys* keys, uint64_t number, uint8_t phase, const uint8_t* header, uint8_t* text,

@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 
 from cython_ext.abi.openssl cimport EVP_sha256, HMAC, OPENSSL_cleanse
 from cython_ext.crypto.aead cimport (
-    SUITE_CHACHA20_POLY1305, Aead, aead_clear, aead_install, aead_open, aead_seal,
+    SUITE_CHACHA20_POLY1305, Aead, aead_clear, aead_install, aead_open, aead_rest, aead_seal,
 )
 
 
@@ -62,6 +62,14 @@ cdef bint keys_install(TrafficKeys* keys, uint8_t suite, const uint8_t* seal_sec
                       and install(&keys.open_now, suite, open_secret, False)
                       and install(&keys.open_next, suite, keys.open_next_secret, False))
     return keys.installed
+
+
+cdef void keys_rest(TrafficKeys* keys) noexcept nogil:
+    """Give back what the keys need only while packets come and go."""
+    aead_rest(&keys.seal)
+    aead_rest(&keys.open_now)
+    aead_rest(&keys.open_next)
+    aead_rest(&keys.open_previous)
 
 
 cdef void keys_clear(TrafficKeys* keys) noexcept nogil:

@@ -298,8 +298,8 @@ class Connection:
         try:
             # = 5.7: its frames are not processed again.
             frames: list[Frame] = [] if came_late else decode_frames(plaintext)
-            # = 2.2: (a receiver that does not repair ignores it)
-            is_source = bool(header.flags & Flag.FEC) and self.rebuilder.sources_max > 0
+            # = 2.2: (a receiver that does not repair only checks its frames, 5.7)
+            is_source = bool(header.flags & Flag.FEC)
             if is_source:
                 check_source(frames)
             eliciting = came_late or any(is_ack_eliciting(frame) for frame in frames)
@@ -484,8 +484,10 @@ class Connection:
 
     def _take_frames(self, room: int) -> list[Frame]:
         frames: list[Frame] = []
+        whole_room = self._room()
         if self.protector is not None and self._protects():
-            room = min(room, self._room() - self.protector.overhead)
+            whole_room -= self.protector.overhead
+            room = min(room, whole_room)
         self._control += self.streams.take_control() + self.messages.take_control()
         while self._control and len(self._control[0].encode()) <= room:
             room -= len(self._control[0].encode())
@@ -493,7 +495,7 @@ class Connection:
         while self._datagrams and len(Datagram(self._datagrams[0]).encode()) <= room:
             frames.append(Datagram(self._datagrams.popleft()))
             room -= len(frames[-1].encode())
-        while (message := self.messages.take_data(room, self._room())) is not None:
+        while (message := self.messages.take_data(room, whole_room)) is not None:
             frames.append(message)
             room -= len(message.encode())
         while (stream := self.streams.take_data(room)) is not None:

@@ -394,7 +394,7 @@ def _decode_ack(kind: int, reader: Reader) -> Ack:
     recovered: list[Range] = []
     if kind in (0x04, 0x05):
         count = reader.varint()
-        # = 5.2: Zero recovered ranges do not parse.
+        # = 5.2: Zero recovered ranges do not parse. More than 64 do not parse either.
         if not 1 <= count <= RECOVERED_RANGES_MAX:
             raise TruncatedError
         # = 5.2: The highest number of the first one is largest - gap - 1,

@@ -66,6 +66,10 @@ class Rebuilder:
             raise ViolationError(Code.PROTOCOL_VIOLATION, "repairs a packet not sent before it")
         if not self.sources_max:
             return
+        # = 5.7: So is one of more than repair_sources sources.
+        if len(frame.sources) > self.sources_max:
+            self._counters[BLOCKS_DROPPED] += 1
+            return
         first = frame.sources[0]
         block = self.blocks.setdefault(first, Block(frame.sources, len(frame.shard)))
         # = 5.7: A block with frames that differ in k, sources or length,

@@ -23,6 +23,7 @@ BENEATH: dict[str, set[str]] = {
     "udp": {"abi"},
     "driver": {"abi", "core", "udp"},
     "probe": {"abi", "wire", "crypto", "fec", "core"},
+    "controller_probe": {"core"},
 }
 SANS_IO = {"wire", "crypto", "fec", "guuid", "core"}
 IO_HEADS = {"asyncio", "socket", "select", "time", "random", "secrets", "os", "logging"}

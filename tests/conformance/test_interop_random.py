@@ -24,6 +24,8 @@ def random_pair(chance: random.Random, seed: int) -> Pair:
         corruption=pick([0, 0.02]),
         delay_ns=pick([1, 10, 100]) * MS,
         jitter_ns=pick([0, 5, 50]) * MS,
+        congestion=pick([0, 0.05]),
+        bleaches=pick([False, False, True]),
     )
     parameters = replace(
         DEFAULT_PARAMETERS,
@@ -34,6 +36,7 @@ def random_pair(chance: random.Random, seed: int) -> Pair:
         max_streams_uni=pick([3, 100]),
         idle_timeout_ms=0,
         max_ack_delay_us=pick([0, 1000, 25_000]),
+        repair_sources=pick([0, 5, 64]),
     )
     config = Config(
         parameters=parameters,
@@ -42,6 +45,8 @@ def random_pair(chance: random.Random, seed: int) -> Pair:
         update_after_packets=pick([30, 1 << 20]),
         max_datagram_bytes=pick([1200, 1400]),
         handshake_timeout_ns=60_000 * MS,
+        protect=pick([None, (3, 1), (20, 6)]),
+        mark_ect0=pick([False, True]),
     )
     return mixed(
         pick([True, False]),
@@ -50,6 +55,7 @@ def random_pair(chance: random.Random, seed: int) -> Pair:
         config,
         seed=seed,
         controller=pick(["bbr", "new_reno"]),
+        fec=pick(["off", "auto", "always"]),
         key_update_packets=pick([25, 1 << 20]),
         send_buffer_bytes=pick([1200, 1 << 20]),
         message_buffer_bytes=pick([1200, 1 << 20]),

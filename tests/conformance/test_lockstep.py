@@ -42,6 +42,7 @@ from interop.reference.frames import (
     MaxStreamData,
     MaxStreams,
     Message,
+    MessageExpired,
     MessagePart,
     Padding,
     Ping,
@@ -103,11 +104,11 @@ class Twins:
             self.other.handle_datagram(data, START_NS)
 
 
-def twin_servers() -> Twins:
+def twin_servers(config: Config | None = None) -> Twins:
     """Return established servers of one client."""
-    inputs = server_inputs(0)
-    core = CoreEnd.server(params_of(Config()), SEED, core_entropy([inputs]))
-    twins = Twins(core, Server(Config(), SEED, inputs), client(name="twins"))
+    inputs, config = server_inputs(0), config or Config()
+    core = CoreEnd.server(params_of(config), SEED, core_entropy([inputs]))
+    twins = Twins(core, Server(config, SEED, inputs), client(name="twins"))
     twins.other.connect(START_NS)
     for _ in range(2):
         for data in twins.other.poll_datagrams(START_NS):
@@ -214,6 +215,12 @@ frame = st.one_of(
     st.just(Ping()),
     st.just(Padding(3)),
     st.builds(lambda n, d: Ack(((max(n - d, 0), n),), 9), st.integers(0, 3), st.integers(0, 3)),
+    st.builds(
+        lambda n, d: Ack(((n, n),), 9, None, ((max(n - d, 0), n - 1),)),
+        st.integers(1, 3),
+        st.integers(1, 3),
+    ),
+    st.builds(MessageExpired, message_ids, small),
 )
 ending = st.one_of(
     st.builds(Close, codes, st.binary(max_size=9), st.booleans()), st.just(Done(bytes(16)))
@@ -228,6 +235,7 @@ on_a_message = st.one_of(
     st.builds(part, st.integers(0, 1), st.just(40), st.integers(0, 40), st.integers(0, 30)),
     st.builds(part, st.integers(0, 1), st.integers(39, 41), st.integers(0, 30), st.integers(0, 10)),
     st.builds(lambda i, n: Message(i, PATTERN[:n]), st.integers(0, 2), st.integers(39, 41)),
+    st.builds(MessageExpired, st.integers(0, 2), st.integers(39, 41)),
 )
 limits = st.one_of(
     st.builds(stream, st.integers(395, 405), small, small, st.booleans(), st.none()),
@@ -236,6 +244,8 @@ limits = st.one_of(
     st.builds(stream, st.just(0), st.just(0), st.just(1), st.just(False), st.just((1 << 18) - 1)),
     st.builds(ResetStream, st.integers(0, 30), codes, st.just(1 << 18)),
     st.builds(lambda n: part(0, n, 0, 1), st.integers(65535, 65537)),
+    st.builds(MessageExpired, st.integers(65533, 65538) | small, st.just(1)),
+    st.builds(MessageExpired, st.integers(0, 20), st.integers(65535, 65537)),
 )
 
 

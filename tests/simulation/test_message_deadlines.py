@@ -152,11 +152,18 @@ def test_a_lost_notice_of_expiry_is_sent_again() -> None:
 
 def test_expiry_frees_the_credit_of_what_was_begun_at_both_ends() -> None:
     params = Params(max_message_bytes=50_000, max_message_data=60_000)
-    pair = Pair(path(20, rate_bps=1_000_000), server_params=params).connect()
+    pair = Pair(path(20), server_params=params, client_params=params).connect()
     for _ in range(20):
+        # The first packet arrives, the others do not.
+        first = pair.client.datagrams_sent
+        pair.client.tap = lambda number, data, first=first: [data] if number == first else []
         assert send(pair, payload(50_000), deadline_ms=100)
-        pair.run_for(400 * MS)
+        pair.run_for(300 * MS)
+        pair.client.tap = None
+        pair.run_for(2 * SECOND)
     assert pair.client.open.stats()["messages_expired"] == 20
+    assert pair.server.open.stats()["messages_expired_by_peer"] == 20
+    assert pair.server.messages == []
     assert send(pair, bytes(50_000))
     pair.drive(lambda: bool(pair.server.messages), 5 * SECOND)
 

@@ -20,6 +20,8 @@ WIDE = {"max_data": 64 << 20, "max_stream_data": 64 << 20, "send_buffer_bytes": 
 BELOW_BYTES = 28
 OWN_BYTES = 32 + 16
 DATAGRAM_BYTES = 1_232
+# The flags that a protected packet may have; hellos leave without a mark.
+PROTECTED = 0x56
 
 
 class Bulk:
@@ -82,7 +84,7 @@ class Bulk:
                 self._attend(handle)
             leaving += self.endpoint.poll_datagrams(now_ns)
         if leaving and self.connection is not None and self.connection.stats()["ecn_marking"]:
-            return [(address, Capable(data)) for address, data in leaving]
+            return [(a, d if d[5] & ~PROTECTED else Capable(d)) for a, d in leaving]
         return leaving
 
     def _attend(self, handle: Connection) -> None:

@@ -132,13 +132,15 @@ class CoreEnd:
     @property
     def mark(self) -> int:
         """The ECN bits with which the core's packets are sent."""
-        return 0
+        if self.state is State.IDLE:
+            return 0
+        return 2 if self.connection.stats()["ecn_marking"] else 0
 
     def handle_datagram(
         self, data: bytes, now_ns: int, source: object = None, mark: int = 0
     ) -> None:
         address = self.peer if source is None else ADDRESSES.get(str(source), ("192.0.2.9", 9))
-        self.endpoint.handle_datagram(data, address, now_ns + self.clock_ns)
+        self.endpoint.handle_datagram(data, address, now_ns + self.clock_ns, mark)
 
     def handle_timeout(self, now_ns: int) -> None:
         self.endpoint.handle_timeout(now_ns + self.clock_ns)

@@ -40,6 +40,9 @@ def oracle_frame(fields: tuple[Any, ...]) -> Frame:
         case 0x02 | 0x03 | 0x04 | 0x05:
             delay, ranges, ecn, *recovered = rest
             return Ack(tuple(ranges), delay, ecn, tuple(*recovered))
+        case 0x20:
+            parities, index, sources, shard = rest
+            return Repair(tuple(sources), parities, index, shard)
         case 0x12 | 0x13:
             return MaxStreams(rest[0], unidirectional=kind == 0x13)
         case 0x31 | 0x32:
@@ -54,7 +57,6 @@ def oracle_frame(fields: tuple[Any, ...]) -> Frame:
         0x1A: MaxMessageData,
         0x1B: MessageExpired,
         0x1C: Datagram,
-        0x20: Repair,
         0x30: Done,
     }
     frame: Frame = simple[kind](*rest)

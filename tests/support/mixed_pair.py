@@ -35,6 +35,7 @@ def params_of(config: Config, **choices: Any) -> Params:
         "key_update_packets": config.update_after_packets,
         "datagram_queue": config.datagrams_queued_max,
         "max_half_open": config.unfinished_max,
+        "ecn": config.mark_ect0,
     }
     return core_params(config.parameters, **{**asked, **choices})
 

@@ -4,6 +4,8 @@ It speaks to an `Endpoint` directly, with time as an argument, and keeps no rule
 frames are what the test says.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
 from random import Random
 
 from cython_ext.core import Connection, Endpoint, Params, Verdict, ed25519_public
@@ -17,7 +19,7 @@ SEED = Random("the server of the attack tests").randbytes(32)
 PIN = ed25519_public(SEED)
 ADDRESS = ("192.0.2.66", 6_666)
 START_NS = 1_000_000_000
-ACK, FIN = 0x02, 0x04
+ACK, FIN, FEC = 0x02, 0x04, 0x10
 Frames = list[tuple[object, ...]]
 varint = encode_varint
 
@@ -186,6 +188,14 @@ def message_expired(message_id: int, size: int) -> bytes:
 def datagram(data: bytes) -> bytes:
     """Return DATAGRAM."""
     return b"\x1c" + varint(len(data)) + data
+
+
+def repair(sources: Sequence[int], parities: int, index: int, shard: bytes) -> bytes:
+    """Return REPAIR of the packets *sources*, in ascending order."""
+    gaps = [b - a - 1 for a, b in pairwise(sources)]
+    head = b"\x20" + varint(len(sources)) + varint(parities) + varint(index)
+    body = b"".join(map(varint, [sources[0], *gaps, len(shard)]))
+    return head + body + shard
 
 
 PING = b"\x01"

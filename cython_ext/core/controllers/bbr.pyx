@@ -16,6 +16,7 @@ from cython_ext.core.controllers.bbr_model cimport (
     quantized, queue_is_empty, queue_stands, random_next, reset_congestion_signals, reset_full_bw, reset_shortterm,
     sending_bw, start_round, umax, umin, update_ack_aggregation, update_congestion_signals, update_max_bw,
     update_min_rtt, update_round, with_headroom,
+    yield_to_others,
 )
 
 cdef double STARTUP_PACING_GAIN = 2.77
@@ -39,6 +40,8 @@ cdef enum:
     # Rounds of a probe without losses after which a policer is thought gone; beside others, done.
     POLICED_PROBE_ROUNDS = 10
     SHARED_PROBE_ROUNDS = 2
+    # Where others fill the queue, a probe takes from them, and need not go on until something breaks.
+    CROWDED_PROBE_ROUNDS = 2
 
 
 # -- state changes ---------------------------------------------------------------------------------
@@ -81,6 +84,7 @@ cdef void enter_probe_cruise(Bbr* b) noexcept nogil:
 
 cdef void enter_probe_refill(Bbr* b, const AckEvent* e) noexcept nogil:
     reset_shortterm(b)
+    b.yielded = 0
     b.probe_up_rounds = 0
     b.probe_up_acks = 0
     b.ack_phase = ACKS_REFILLING
@@ -163,7 +167,9 @@ cdef void check_startup_done(Controller* c, Bbr* b, const AckEvent* e) noexcept 
 
 cdef void on_inflight_too_high(Controller* c, Bbr* b, const AckEvent* e, uint64_t in_flight, bint app_limited) noexcept nogil:
     b.bw_probe_samples = False
-    if not app_limited:
+    if b.crowded and b.state == PROBE_UP:
+        yield_to_others(b, umax(b.last_rate, b.base_rate), in_flight)
+    elif not app_limited:
         b.inflight_longterm = umax(in_flight, <uint64_t> (BETA * umin(bdp(c, b, sending_bw(b), WINDOW_GAIN), c.window)))
     if b.state == PROBE_UP:
         enter_probe_down(b, e)
@@ -228,6 +234,8 @@ cdef bint time_to_go_down(Controller* c, Bbr* b, const AckEvent* e) noexcept nog
                 forget_policer(b)
             return True
         return False
+    if b.crowded and b.round_start and b.probing_rounds >= CROWDED_PROBE_ROUNDS:
+        return True
     if (b.window_limited or b.window_was_limited) and c.window >= b.inflight_longterm:
         # The bound is in the way, not the path: it must rise first.
         reset_full_bw(b)

@@ -95,7 +95,11 @@ cdef struct Bbr:
     double random_share             # of what is sent, lost whatever the rate is
     double proven_share             # the same, of probes only: more was sent, and as much more arrived
     bint policed                    # probing showed that more sent is more lost
+    bint crowded                    # a queue stands although we send no more than our rate: others fill it
     bint shared                     # the policer drops at a rate that it let pass: for others
+    uint8_t answers                 # to a policer, with no round free of losses between them
+    uint64_t doubt_until            # the round before which no policer is believed in again
+    uint8_t yielded                 # how often to others, since the last probe began
     uint64_t policer_rate           # bytes per second delivered when it dropped what was ours alone
     Tally base                      # rounds at a gain of 1 and less; in STARTUP, all rounds before
     Tally present                   # since the present round began
@@ -153,6 +157,7 @@ cdef bint more_sent_is_more_lost(const Controller* c, const Bbr* b) noexcept nog
 cdef bint more_sent_is_more_delivered(const Controller* c, const Bbr* b) noexcept nogil
 cdef void believe_policer(Bbr* b) noexcept nogil
 cdef void forget_policer(Bbr* b) noexcept nogil
+cdef void yield_to_others(Bbr* b, uint64_t rate, uint64_t in_flight) noexcept nogil
 cdef bint inflight_too_high(const Bbr* b, uint64_t lost, uint64_t in_flight) noexcept nogil
 cdef void reset_full_bw(Bbr* b) noexcept nogil
 cdef void reset_congestion_signals(Bbr* b) noexcept nogil

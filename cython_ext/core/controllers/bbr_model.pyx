@@ -8,6 +8,10 @@ from cython_ext.core.controller cimport AckEvent, Controller
 
 cdef double LOSS_THRESHOLD = 0.02
 cdef double BETA = 0.7
+# Beside others a queue overflows for a moment only: they give way at the first loss.
+cdef double CROWD_THRESHOLD = 0.002
+# What is left of rate and window when losses show that a queue is full that others fill too.
+cdef double CROWD_BETA = 0.55
 # What is left of the rate when a probe beside others meets a policer.
 cdef double YIELD_TO_PROBE = 0.8
 # 0.85 of inflight_longterm is used when cruising; draft-02 printed the complement.
@@ -25,6 +29,12 @@ cdef enum:
     TELLING_PACKETS = 40
     # Rounds at a policer's rate that pass before losses are put down to others.
     NEW_RATE_ROUNDS = 16
+    # Rounds at a gain of 1 or less in which a queue of our own would have gone.
+    CROWD_ROUNDS = 5
+    # In one cycle of probing.
+    MAX_YIELDS = 2
+    VAIN_ANSWERS = 3
+    DOUBTING_ROUNDS = 200
 
 
 cdef uint64_t random_next(Bbr* b) noexcept nogil:
@@ -100,6 +110,13 @@ cdef bint more_sent_is_more_lost(const Controller* c, const Bbr* b) noexcept nog
     cdef double expected, spread, share, packets, run
     if not is_telling(c, &b.last) or not is_telling(c, &b.base):
         return False
+    # Not more was sent, or much less arrived: a stall, and no answer to a higher rate. (In STARTUP a policer's
+    # bucket may have let any rate pass.)
+    if b.state == STARTUP:
+        if b.last_sent_rate < b.base_sent_rate:
+            return False
+    elif 10 * b.last_sent_rate < 11 * b.base_sent_rate or 3 * b.last_rate < 2 * b.base_rate:
+        return False
     share = lost_share(&b.base)
     expected = 1.0 - share
     packets = (b.last.acked + b.last.lost) / c.datagram_bytes
@@ -119,6 +136,8 @@ cdef void believe_policer(Bbr* b) noexcept nogil:
 
     Beside others the rate before the probe is kept, less a little: they answer the same losses.
     """
+    if b.round_count < b.doubt_until:
+        return
     b.random_share = b.proven_share = 0
     if b.policed and b.shared and 10 * b.last_rate < 9 * b.policer_rate:
         settle_at(b, <uint64_t> (YIELD_TO_PROBE * umin(b.last_rate, b.base_rate)))
@@ -131,23 +150,38 @@ cdef void believe_policer(Bbr* b) noexcept nogil:
 
 cdef void forget_policer(Bbr* b) noexcept nogil:
     b.policed = b.shared = False
+    b.answers = 0
     b.policer_rate = 0
 
 
 cdef void answer_policer(Bbr* b) noexcept nogil:
     """Answer losses at a steady rate: soon after a probe the rate was taken too high, later others are here."""
+    b.answers += 1
+    if b.answers >= VAIN_ANSWERS:
+        # Lower rates lose no less: it never was a policer.
+        b.doubt_until = b.round_count + DOUBTING_ROUNDS
+        forget_policer(b)
+        return
     if b.settled_rounds < NEW_RATE_ROUNDS and not b.shared:
         settle_at(b, b.last_rate)
     else:
         b.shared = True
         settle_at(b, <uint64_t> (BETA * b.last_rate))
-    b.settled_rounds = 1
+    # What comes back in the next round was sent before the answer.
+    b.settled_rounds = 0
 
 
 cdef bint more_sent_is_more_delivered(const Controller* c, const Bbr* b) noexcept nogil:
     """Tell whether the round that ended sent more than the rounds before, and at least half as much more arrived."""
     return (b.base_rate > 0 and is_telling(c, &b.last) and 10 * b.last_sent_rate >= 11 * b.base_sent_rate
             and <double> b.last_rate / b.base_rate >= (1.0 + <double> b.last_sent_rate / b.base_sent_rate) / 2)
+
+
+cdef void yield_to_others(Bbr* b, uint64_t rate, uint64_t in_flight) noexcept nogil:
+    """Give way as a loss-based flow does that saw the same losses; a bound alone would give back nothing."""
+    b.yielded += 1
+    settle_at(b, <uint64_t> (CROWD_BETA * rate))
+    b.inflight_longterm = <uint64_t> (CROWD_BETA * in_flight)
 
 
 cdef void learn_random_share(Controller* c, Bbr* b) noexcept nogil:
@@ -207,6 +241,10 @@ cdef void end_round(Controller* c, Bbr* b, const AckEvent* e) noexcept nogil:
         b.clean_rate = 0
     elif not more_sent_is_more_lost(c, b):
         b.clean_rate = umax(b.clean_rate, b.last_rate)
+    if b.settled_rounds >= CROWD_ROUNDS and queue_stands(b):
+        b.crowded = True
+    elif b.settled_rounds and queue_is_empty(b):
+        b.crowded = False
     b.window_was_limited = b.window_limited
     b.window_limited = False
     learn_random_share(c, b)
@@ -323,7 +361,17 @@ cdef void adapt_lower_bounds(Controller* c, Bbr* b) noexcept nogil:
     if b.policed and not queue_stands(b):
         if b.settled_rounds >= 2 and lost_share(&b.last) > LOSS_THRESHOLD:
             answer_policer(b)
-    elif b.loss_in_round and b.queue_in_round and lost_share(&b.last) > LOSS_THRESHOLD + 1.5 * b.random_share:
+        elif b.settled_rounds >= 2:
+            b.answers = 0
+        return
+    if not b.loss_in_round or not b.queue_in_round:
+        return
+    if lost_share(&b.last) <= (CROWD_THRESHOLD if b.crowded else LOSS_THRESHOLD) + 2.0 * max(b.random_share, lost_share(&b.base)):
+        return
+    if b.crowded and b.settled_rounds >= 2:
+        if b.yielded < MAX_YIELDS:
+            yield_to_others(b, umax(b.last_rate, b.base_rate), umin(b.inflight_longterm, c.window))
+    else:
         lower_bounds(c, b, BETA)
 
 

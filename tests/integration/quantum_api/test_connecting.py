@@ -71,6 +71,8 @@ async def test_both_ends_know_who_they_are() -> None:
     async with listening(hold) as listener:
         where = ("127.0.0.1", listener.port)
         async with quantum.connect(where, pin=IDENTITY.pin, server_name="game.example"):
+            # The client may send before the server has its Finished.
+            await until(lambda: bool(listener.connections))
             assert listener.connections[0].server_name == "game.example"
 
 

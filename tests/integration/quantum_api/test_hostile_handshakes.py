@@ -156,7 +156,7 @@ async def test_unfinished_handshakes_are_bounded_and_forgotten_in_time() -> None
             await until(lambda: listener.stats()["half_open"] == 0)
             assert listener.stats()["connections"] == 0
         async with dial(listener):
-            assert len(listener.connections) == 1
+            await until(lambda: len(listener.connections) == 1)
 
 
 def has_received(listener: quantum.Listener, count: int) -> bool:
@@ -191,6 +191,7 @@ async def test_a_flood_of_noise_does_not_stop_a_connection(
     listener: quantum.Listener, intruder: socket.socket
 ) -> None:
     async with dial(listener) as client:
+        await until(lambda: len(listener.connections) == 1)
         server = listener.connections[0]
         await client.send(b"x")
         assert await server.receive() == b"x"

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 
@@ -102,6 +103,68 @@ async def test_a_cancelled_send_sent_nothing_and_a_cancelled_receive_lost_nothin
         assert sorted(got) == list(range(sent))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(server.receive(), 0.05)
+
+
+async def test_messages_are_sent_by_priority_and_given_up_at_their_deadline() -> None:
+    config = quick(max_message_bytes=1_000, max_message_data=1_001, message_buffer_bytes=20_000)
+    async with pair(config) as (client, server, _):
+        await client.send(bytes(1_000))
+        await until(lambda: server.stats().messages_received == 1)
+        # The receiver's credit is used up: these wait, but for one that cannot.
+        await client.send(b"last", priority=7)
+        await client.send(b"late", priority=0, deadline=0.02)
+        await client.send(b"normal", deadline=3_600)
+        await client.send(b"urgent", priority=0)
+        await until(lambda: client.stats().messages_expired == 1)
+        got = [await server.receive() for _ in range(4)]
+        assert got[1:] == [b"urgent", b"normal", b"last"]
+        await client.flush()
+        assert server.stats().messages_expired_by_peer == 0
+
+
+async def test_a_send_that_waits_for_room_until_its_deadline_returns() -> None:
+    config = quick(max_message_bytes=2_000, max_message_data=2_001, message_buffer_bytes=2_000)
+    async with pair(config) as (client, server, _):
+        await client.send(bytes(2_000))
+        await client.flush()
+        # The credit is used up, and this one fills the buffer.
+        await client.send(bytes(2_000), deadline=3_600)
+        await asyncio.wait_for(client.send(bytes(2_000), deadline=0.02), 5)
+        assert client.stats().messages_expired == 1
+        assert server.stats().messages_received == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "sentence"),
+    [
+        ({"priority": 8}, "a priority is 0 .most urgent. to 7, not 8"),
+        ({"priority": -1}, "a priority is 0 .most urgent. to 7, not -1"),
+        ({"deadline": -0.1}, "deadline = -0.1 is not between 0 and 86,400 seconds"),
+        ({"deadline": float("nan")}, "deadline = nan is not between"),
+        ({"deadline": "soon"}, "deadline = 'soon' is not between"),
+    ],
+)
+async def test_a_wrong_priority_or_deadline_is_refused_in_a_sentence(
+    choice: dict[str, Any], sentence: str
+) -> None:
+    async with pair() as (client, _, _):
+        with pytest.raises(quantum.ConfigurationError, match=sentence):
+            await client.send(b"x", **choice)
+
+
+async def test_the_realtime_profile_carries_messages_and_streams() -> None:
+    config = quantum.realtime()
+    async with pair(config) as (client, server, _):
+        for number in range(50):
+            await client.send(b"%d" % number, deadline=5)
+        assert sorted([await server.receive() for _ in range(50)]) == sorted(
+            b"%d" % number for number in range(50)
+        )
+        stream = await client.open_stream()
+        await stream.write(pattern(500_000))
+        stream.finish()
+        accepted = await server.accept_stream()
+        assert b"".join([chunk async for chunk in accepted]) == pattern(500_000)
 
 
 async def test_several_receivers_share_the_messages() -> None:

@@ -84,6 +84,7 @@ def test_the_busiest_flow_of_the_port_is_the_peers() -> None:
 def test_a_link_that_was_late_or_dropped_packets_of_its_own_is_doubted() -> None:
     late = {"a": {"lateness": {"p99_us": 2000.0}, "overflow": 3}, "devices_dropped": 1}
     assert len(outcome(link=late).doubts()) == 3
+    assert outcome(link=late, busy=0.99).doubts()[0] == "the processors were 99% busy"
     assert outcome(link={"a": {"lateness": {"p99_us": 50.0}}, "b": {}}).doubts() == []
 
 

@@ -151,7 +151,7 @@ def test_an_endpoint_that_repairs_nothing_is_sent_neither_flag_nor_parity() -> N
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("shape", [(1, 1), (4, 2), (10, 3), (30, 10)])
+@pytest.mark.parametrize("shape", [(1, 1), (4, 2), (10, 3), (40, 12)])
 def test_everything_arrives_once_over_a_bad_link(shape: tuple[int, int], seed: int) -> None:
     config = Config(parameters=REPAIRS, protect=shape, update_after_packets=90)
     path = Path(loss=0.1, duplication=0.05, corruption=0.02, jitter_ns=10_000_000)
@@ -325,7 +325,7 @@ def test_a_source_may_contain_what_the_specification_lists() -> None:
 
 @pytest.mark.parametrize("frame", FORBIDDEN)
 @pytest.mark.parametrize("repairs", [True, False])
-def test_any_other_frame_in_a_source_closes_an_endpoint_that_repairs(
+def test_any_other_frame_in_a_source_closes_even_where_nothing_is_repaired(
     frame: Frame, repairs: bool
 ) -> None:
     parameters = REPAIRS if repairs else DEFAULT_PARAMETERS
@@ -335,10 +335,7 @@ def test_any_other_frame_in_a_source_closes_an_endpoint_that_repairs(
     both.server.handle_datagram(data, both.link.now_ns)
     both.collect()
     codes = [e.code for e in both.server_events if isinstance(e, Closed)]
-    if repairs or isinstance(frame, Done):
-        assert codes == [Code.PROTOCOL_VIOLATION]
-    else:
-        assert codes == []
+    assert codes == [Code.PROTOCOL_VIOLATION]
 
 
 def test_a_forbidden_frame_in_a_rebuilt_packet_closes() -> None:

@@ -35,6 +35,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"initial_rtt": 0}, "initial_rtt = 0 is not between 1e-06 and 10 seconds"),
     ({"close_timeout": 3_601}, "close_timeout = 3601 is not between 0 and 3,600 seconds"),
     ({"congestion": "vegas"}, "congestion = 'vegas' is unknown; known: bbr, new_reno"),
+    ({"copies": "some"}, "copies = 'some' is unknown; known: off, deadline, all"),
     ({"suites": ()}, r"suites = \(\) is no tuple of one or more of: aes-256-gcm, chacha20"),
     ({"suites": ("rc4",)}, r"suites = \('rc4',\) is no tuple"),
     ({"suites": "aes-256-gcm"}, "suites = 'aes-256-gcm' is no tuple"),
@@ -49,7 +50,7 @@ def test_a_mistake_is_said_in_the_callers_words(mistake: dict[str, Any], sentenc
     assert "_ns" not in str(caught.value)
 
 
-@pytest.mark.parametrize("preset", [quantum.wan, quantum.lan, quantum.loopback])
+@pytest.mark.parametrize("preset", [quantum.wan, quantum.lan, quantum.loopback, quantum.realtime])
 def test_presets_are_valid(preset: Any) -> None:
     assert isinstance(preset(), TransportConfig)
     assert preset() == preset()

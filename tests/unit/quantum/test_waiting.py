@@ -11,7 +11,7 @@ async def _until_waiting(count: int) -> tuple[Waiters, list[asyncio.Task[None]]]
     waiters = Waiters(asyncio.get_running_loop())
 
     async def wait() -> None:
-        await waiters
+        await waiters.future()
 
     tasks = [asyncio.create_task(wait()) for _ in range(count)]
     # Each task runs up to its wait in the next turn of the loop.
@@ -41,8 +41,9 @@ async def test_waiters_that_are_cancelled_again_and_again_take_no_room() -> None
     for _ in range(100):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
-                await waiters
-    assert waiters._futures == []
+                await waiters.future()
+    assert waiters._futures is not None
+    assert len(waiters._futures) == 1
 
 
 async def test_who_waits_again_in_the_turn_of_the_wake_is_not_woken_by_it() -> None:
@@ -51,7 +52,7 @@ async def test_who_waits_again_in_the_turn_of_the_wake_is_not_woken_by_it() -> N
     await tasks[0]
 
     async def wait() -> None:
-        await waiters
+        await waiters.future()
 
     again = asyncio.create_task(wait())
     await asyncio.sleep(0)
@@ -59,6 +60,13 @@ async def test_who_waits_again_in_the_turn_of_the_wake_is_not_woken_by_it() -> N
     assert not again.done()
     waiters.wake()
     await again
+
+
+async def test_a_wake_between_asking_and_waiting_is_not_lost() -> None:
+    waiters = Waiters(asyncio.get_running_loop())
+    future = waiters.future()
+    waiters.wake()
+    await future
 
 
 async def test_a_waiter_cancelled_in_the_turn_of_its_wake_is_cancelled() -> None:
