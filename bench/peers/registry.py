@@ -131,7 +131,7 @@ _LIST = (
         _go("peer-tls-go"),
         _EVERY,
         protocol="tcp",
-        notes="AES-128-GCM is Go's choice.",
+        notes="AES-128-GCM is Go's choice, the congestion control the system's.",
     ),
     Peer(
         "quinn",
