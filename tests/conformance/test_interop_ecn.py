@@ -13,10 +13,6 @@ from tests.support.oracle import Pair
 from tests.support.virtual_link import Path
 
 MARKS = Config(mark_ect0=True)
-KNOWN = pytest.mark.xfail(
-    strict=True,
-    reason="the core compares totals, with what headers acknowledged, not the rise in one frame",
-)
 
 
 def busy(core_is_client: bool, path: Path, seed: int = 0, config: Config = MARKS) -> Pair:
@@ -51,7 +47,6 @@ def test_marks_survive_loss_duplication_and_congestion(core_is_client: bool, see
     assert oracle_of(pair).marker.congestion_events > 0
 
 
-@KNOWN
 @both_roles
 def test_marks_survive_reordering(core_is_client: bool) -> None:
     pair = busy(core_is_client, Path(loss=0.05, jitter_ns=20 * MS), seed=1)
@@ -117,7 +112,7 @@ def test_the_core_stops_marking_when_nothing_is_counted(core_is_client: bool) ->
     assert not marks_after(core_is_client, None)
 
 
-@pytest.mark.parametrize("core_is_client", [pytest.param(True, marks=KNOWN), False])
+@pytest.mark.parametrize("core_is_client", [True, False])
 @pytest.mark.parametrize("counts", [(0, 0, 0), (1, 0, 0), (0, 9, 1)])
 def test_the_core_stops_marking_when_the_counts_rise_too_little(
     core_is_client: bool, counts: Counts
@@ -139,7 +134,7 @@ def marks_after(core_is_client: bool, counts: Counts) -> bool:
     return core.mark == 2
 
 
-@pytest.mark.parametrize("core_is_client", [True, pytest.param(False, marks=KNOWN)])
+@pytest.mark.parametrize("core_is_client", [True, False])
 def test_a_packet_acknowledged_by_a_header_is_not_held_against_an_older_frame(
     core_is_client: bool,
 ) -> None:

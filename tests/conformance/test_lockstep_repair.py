@@ -7,7 +7,6 @@ numbers both acknowledge and which they say they rebuilt.
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -308,7 +307,6 @@ def test_blocks_larger_than_what_is_kept_are_dropped_by_both() -> None:
         assert twins.oracle.counters["packets_rebuilt"] == (k == SOURCES)
 
 
-@pytest.mark.xfail(strict=True, reason="the core rebuilds one block for each packet that comes")
 def test_a_packet_that_completes_two_blocks_rebuilds_both() -> None:
     twins = twin_servers(CONFIG)
     sealed = [twins.other._seal([m], START_NS, Flag.FEC) for m in (one, two, three)]

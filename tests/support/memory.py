@@ -7,7 +7,7 @@ from resource import getpagesize
 
 
 def resident_bytes() -> int:
-    """Return the resident set's size after a collection, without what the allocator keeps for later.
+    """Return the resident set's size after a collection, without what the allocator keeps.
 
     That is no leak, and how much it is depends on the order of things.
     """
