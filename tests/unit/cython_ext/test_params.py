@@ -37,8 +37,8 @@ DEFAULTS = dict(WIRE.values())
         ({"max_connections": 0}, "max_connections"),
         ({"max_half_open": 0}, "max_half_open"),
         (
-            {"controller": "cubic"},
-            "no congestion controller is called 'cubic'; known: bbr, new_reno",
+            {"controller": "vegas"},
+            "no congestion controller is called 'vegas'; known: bbr, new_reno, cubic",
         ),
         ({"fec": "sometimes"}, "fec = 'sometimes' is unknown; known: off, auto, always"),
         ({"repair_sources": 257}, "repair_sources = 257 is not between 0 and 256"),
