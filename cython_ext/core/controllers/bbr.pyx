@@ -149,8 +149,8 @@ cdef void check_startup_done(Controller* c, Bbr* b, const AckEvent* e) noexcept 
     if b.ecn_startup_rounds >= FULL_CE_ROUNDS:
         b.full_bw_reached = True
         b.inflight_longterm = umax(bdp(c, b, b.max_bw, 1.0), b.inflight_latest)
-    # Losses end STARTUP only when the rate has stopped to grow with what is sent (ours).
-    if (b.loss_round_start and b.loss_runs_in_round >= FULL_LOSS_RUNS and b.queue_in_round and not grows
+    # Ours: beyond what growing rounds have shown to be random (see inflight_too_high).
+    if (b.loss_round_start and b.loss_runs_in_round >= FULL_LOSS_RUNS and b.queue_in_round
             and inflight_too_high(b, e.sample.lost, e.sample.in_flight)):
         b.full_bw_reached = True
         b.inflight_longterm = umax(bdp(c, b, b.max_bw, 1.0), b.inflight_latest)

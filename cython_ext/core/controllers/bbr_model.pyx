@@ -110,12 +110,12 @@ cdef bint more_sent_is_more_lost(const Controller* c, const Bbr* b) noexcept nog
     cdef double expected, spread, share, packets, run
     if not is_telling(c, &b.last) or not is_telling(c, &b.base):
         return False
-    # Not more was sent, or much less arrived: a stall, and no answer to a higher rate. (In STARTUP a policer's
+    # Not more was sent, or less arrived: a stall, and no answer to a higher rate. (In STARTUP a policer's
     # bucket may have let any rate pass.)
     if b.state == STARTUP:
         if b.last_sent_rate < b.base_sent_rate:
             return False
-    elif 10 * b.last_sent_rate < 11 * b.base_sent_rate or 3 * b.last_rate < 2 * b.base_rate:
+    elif 10 * b.last_sent_rate < 11 * b.base_sent_rate or 20 * b.last_rate < 19 * b.base_rate:
         return False
     share = lost_share(&b.base)
     expected = 1.0 - share
