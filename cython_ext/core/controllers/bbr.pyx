@@ -41,6 +41,7 @@ cdef enum:
     POLICED_PROBE_ROUNDS = 10
     SHARED_PROBE_ROUNDS = 2
     # Where others fill the queue, a probe takes from them, and need not go on until something breaks.
+    # Twice as long when nothing broke since the last one.
     CROWDED_PROBE_ROUNDS = 2
 
 
@@ -84,6 +85,7 @@ cdef void enter_probe_cruise(Bbr* b) noexcept nogil:
 
 cdef void enter_probe_refill(Bbr* b, const AckEvent* e) noexcept nogil:
     reset_shortterm(b)
+    b.yielded_before = b.yielded > 0
     b.yielded = 0
     b.probe_up_rounds = 0
     b.probe_up_acks = 0
@@ -234,7 +236,7 @@ cdef bint time_to_go_down(Controller* c, Bbr* b, const AckEvent* e) noexcept nog
                 forget_policer(b)
             return True
         return False
-    if b.crowded and b.round_start and b.probing_rounds >= CROWDED_PROBE_ROUNDS:
+    if b.crowded and b.round_start and b.probing_rounds >= (CROWDED_PROBE_ROUNDS if b.yielded_before else 2 * CROWDED_PROBE_ROUNDS):
         return True
     if (b.window_limited or b.window_was_limited) and c.window >= b.inflight_longterm:
         # The bound is in the way, not the path: it must rise first.

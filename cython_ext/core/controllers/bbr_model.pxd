@@ -99,6 +99,7 @@ cdef struct Bbr:
     bint shared                     # the policer drops at a rate that it let pass: for others
     uint8_t answers                 # to a policer, with no round free of losses between them
     uint64_t doubt_until            # the round before which no policer is believed in again
+    bint yielded_before             # in the cycle before that
     uint8_t yielded                 # how often to others, since the last probe began
     uint64_t policer_rate           # bytes per second delivered when it dropped what was ours alone
     Tally base                      # rounds at a gain of 1 and less; in STARTUP, all rounds before

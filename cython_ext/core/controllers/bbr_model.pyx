@@ -11,7 +11,7 @@ cdef double BETA = 0.7
 # Beside others a queue overflows for a moment only: they give way at the first loss.
 cdef double CROWD_THRESHOLD = 0.002
 # What is left of rate and window when losses show that a queue is full that others fill too.
-cdef double CROWD_BETA = 0.55
+cdef double CROWD_BETA = 0.65
 # What is left of the rate when a probe beside others meets a policer.
 cdef double YIELD_TO_PROBE = 0.8
 # 0.85 of inflight_longterm is used when cruising; draft-02 printed the complement.
@@ -380,7 +380,9 @@ cdef void update_congestion_signals(Controller* c, Bbr* b, const AckEvent* e) no
         b.bw_latest = umax(b.bw_latest, e.sample.rate)
         b.inflight_latest = umax(b.inflight_latest, e.sample.delivered)
     if b.loss_round_start:
-        adapt_lower_bounds(c, b)
+        # Ours: where the application had nothing to send, the losses of before weigh too much.
+        if not e.sample.app_limited:
+            adapt_lower_bounds(c, b)
         if not b.loss_in_round:
             # A round without loss: what was undone or not is history.
             b.undo_possible = False
