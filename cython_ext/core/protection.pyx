@@ -34,8 +34,8 @@ cdef enum:
 
 # The chance of a block that cannot be rebuilt, at a round trip of 50 ms: a miss costs about one round trip, so that
 # a longer one is worth more parities.
-cdef double MISS_AT_50_MS = 0.003
-cdef double LEAST_MISS = 0.002
+cdef double MISS_AT_50_MS = 0.002
+cdef double LEAST_MISS = 0.001
 cdef double MOST_MISS = 0.02
 # What "always" expects when less is measured.
 cdef double LEAST_SHARE = 0.05

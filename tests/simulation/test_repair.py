@@ -124,7 +124,7 @@ def test_the_first_answer_of_a_realtime_connection_is_protected() -> None:
 
 def test_profiles_say_whether_losses_are_expected() -> None:
     assert realtime().assumed_loss == 0.05
-    assert (wan().fec, wan().assumed_loss) == ("auto", 0.0)
+    assert (wan().fec, wan().assumed_loss) == ("auto", 0.02)
 
 
 # -- cost ----------------------------------------------------------------------------------------
