@@ -27,6 +27,5 @@ def test_ten_megabytes_each_way_arrive_exactly_and_never_stall(cell: Cell, salt:
     outcome = run(cell, salt)
     assert outcome.is_exact
     assert outcome.longest_stall <= 10, outcome
-    # The table guards against a collapse, it measures nothing: under bursts of loss one seed in a
-    # few dozen leaves STARTUP early and needs five times as long, whatever change reorders events.
-    assert outcome.goodput_mbps >= 0.1 * EXPECTED[str(cell)], outcome
+    # The table guards against a collapse: with two other seeds (576 runs) the worst was 0.46 of it.
+    assert outcome.goodput_mbps >= 0.4 * EXPECTED[str(cell)], outcome
