@@ -57,7 +57,8 @@ def test_two_users_never_hold_overlapping_places(
             for right in now_held:
                 if left.user_id != right.user_id:
                     assert not overlaps(left.target, right.target)
-    assert tokens == sorted(tokens)
+    # Who takes what is held already keeps the token.
+    assert list(dict.fromkeys(tokens)) == sorted(set(tokens))
 
 
 def test_locks_of_one_document_are_bounded() -> None:
