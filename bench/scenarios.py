@@ -208,8 +208,8 @@ _LOOPBACK = (
 
 _FAST = Path(delay=0.025, rate=100e6, queue=bdp(100e6, 0.05))
 _SLOW = Path(delay=0.05, rate=20e6, queue=bdp(20e6, 0.1))
-# Nothing waits at a policer; its bucket holds a round trip of its rate, as makers of routers advise.
-# With 10 ms of it a CUBIC flow reaches a fifth of the rate even when it is alone.
+# Nothing waits at a policer. Its bucket holds a round trip of its rate, as makers of routers
+# advise: with 10 ms of it a CUBIC flow reaches a fifth of the rate even when it is alone.
 _POLICED = Path(delay=0.025, police=20e6, bucket=bdp(20e6, 0.05))
 _BULK_WAN = ("quantum", "tcp-bbr")
 _THIN = ("quantum", "tcp-bbr", "quic-go", "kcp-go-fec")
