@@ -37,6 +37,8 @@ cdef enum:
     FULL_CE_ROUNDS = 2
     # A plateau without a queue or losses that answer is no full pipe, but it does not last for ever either.
     LONGEST_PLATEAU_ROUNDS = 12
+    # The first round of a probe brings back what was sent before it, the second a part of that.
+    JUDGED_PROBE_ROUNDS = 3
     # Rounds of a probe without losses after which a policer is thought gone; beside others, done.
     POLICED_PROBE_ROUNDS = 10
     SHARED_PROBE_ROUNDS = 2
@@ -243,7 +245,7 @@ cdef bint time_to_go_down(Controller* c, Bbr* b, const AckEvent* e) noexcept nog
         reset_full_bw(b)
         b.full_bw = e.sample.rate
         return False
-    if b.full_bw_now:
+    if b.full_bw_now and (b.probing_rounds >= JUDGED_PROBE_ROUNDS or queue_stands(b)):
         return True
     # Ours: a queue stands, and what was sent for it bought no bandwidth. Two more rounds would buy none either.
     if b.round_start and b.probing_rounds >= 2 and queue_stands(b) and 8 * b.last_rate < 9 * b.base_rate:
