@@ -11,7 +11,7 @@ pytestmark = pytest.mark.simulation
 def test_a_packet_lost_again_and_again_does_not_idle_the_path() -> None:
     there = link(20, loss=0.1)
     path = Bottleneck(there, seed=1)
-    # Four round trips of what the path carries; a packet in a thousand arrives only at its fourth try.
+    # Four round trips of what the path carries; one packet in a thousand needs four tries.
     flow = path.add(send_buffer_bytes=500_000)
     flow.sender.start()
     path.run_for(20)

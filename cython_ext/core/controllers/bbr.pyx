@@ -45,6 +45,9 @@ cdef enum:
     # Where others fill the queue, a probe takes from them, and need not go on until something breaks.
     # Twice as long when nothing broke since the last one.
     CROWDED_PROBE_ROUNDS = 2
+    # What part of the window each round of a probe adds to its bound; beside others more, as they grow all the time.
+    SLOPE = 8
+    CROWDED_SLOPE = 5
 
 
 # -- state changes ---------------------------------------------------------------------------------
@@ -99,8 +102,9 @@ cdef void enter_probe_refill(Bbr* b, const AckEvent* e) noexcept nogil:
 
 
 cdef void raise_probe_slope(Controller* c, Bbr* b) noexcept nogil:
-    # Ours: an eighth of the window at once, or a flow that met others would need minutes for its share.
-    cdef uint64_t growth = umax(<uint64_t> 1 << b.probe_up_rounds, c.window // c.datagram_bytes // 8)
+    # Ours: a share of the window at once, or a flow that met others would need minutes for its share.
+    cdef uint64_t packets = c.window // c.datagram_bytes
+    cdef uint64_t growth = umax(<uint64_t> 1 << b.probe_up_rounds, packets // (CROWDED_SLOPE if b.crowded else SLOPE))
     b.probe_up_rounds = umin(b.probe_up_rounds + 1, 30)
     b.probe_up_count = umax(c.window // growth, 1)
 
