@@ -40,7 +40,7 @@ class TransportConfig:
         send_datagram_bytes: largest UDP payload we send. 1,232 passes every IPv6 path; raise it
             only where the path is known (1,452 on Ethernet without tunnels, more on loopback).
         send_buffer_bytes: bytes written to a stream and not yet acknowledged above which writes
-            wait.
+            wait. Behind a loss what arrived out of turn does not count, up to four times as much.
         message_buffer_bytes: the same over all messages.
         datagram_queue: datagrams that wait, each way; the oldest received and the newest sent are
             dropped.

@@ -18,7 +18,7 @@ from cython_ext.core.recovery cimport SentFrame, recovery_clear, recovery_init, 
 from cython_ext.core.repair_in cimport repair_in_free
 from cython_ext.core.repair_out cimport repair_out_free
 from cython_ext.core.rtt cimport rtt_probe_timeout_ns, rtt_update
-from cython_ext.core.send_buffer cimport buffer_on_acked, buffer_on_lost
+from cython_ext.core.send_buffer cimport buffer_is_full, buffer_on_acked, buffer_on_lost
 from cython_ext.core.state cimport (
     ALL_ACKED, CLOSING, DATA_SENT, ESTABLISHED,
     FINISHED_SENT, NO_RECEIVE, NO_SEND, RECEIVE_CLOSE, RECEIVE_RESET, RECEIVING, RESET_IS_ACKED,
@@ -159,7 +159,6 @@ cdef void conn_credit_consumed(Conn* c, uint64_t consumed) noexcept nogil:
 # -- what became of a frame --------------------------------------------------------------------------
 
 cdef void stream_frame_done(Conn* c, Stream* s, const SentFrame* f, bint acked) noexcept nogil:
-    cdef bint moved
     if s.send_state == RESET_SENT:
         return
     if not acked:
@@ -167,11 +166,11 @@ cdef void stream_frame_done(Conn* c, Stream* s, const SentFrame* f, bint acked) 
             c.stats.retransmitted_bytes += f.high - f.low
             stream_wants_to_send(c, s)
         return
-    moved = buffer_on_acked(&s.out, f.low, f.high)
+    buffer_on_acked(&s.out, f.low, f.high)
     if s.finished and s.out.base == s.out.end:
         if advance_send(&s.send_state, ALL_ACKED):
             stream_notify(c, s, STREAM_IS_ACKED)
-    elif moved and s.wants_space and s.out.end - s.out.base <= c.params.send_buffer_bytes // 2:
+    elif s.wants_space and not buffer_is_full(&s.out, c.params.send_buffer_bytes // 2):
         s.wants_space = False
         stream_notify(c, s, STREAM_WRITABLE)
 

@@ -25,7 +25,7 @@ from cython_ext.core.recovery cimport (
     recovery_on_loss_timer, recovery_on_probe_timer, recovery_probe_timeout_ns, recovery_set_controller,
     recovery_timer_ns,
 )
-from cython_ext.core.send_buffer cimport buffer_append
+from cython_ext.core.send_buffer cimport buffer_append, buffer_is_full
 from cython_ext.core.state cimport (
     CLOSED, CLOSING, DRAINING, EXPIRE, FINISH, NO_RECEIVE,     READ_RESET, RECEIVING, RESET, RESET_READ, RESET_RECEIVED, SENDING, SIZE_KNOWN, TIME_OUT,
     advance_connection, advance_receive, advance_send,
@@ -157,14 +157,14 @@ cdef class Connection:
         """Take bytes of *data* from place *at* on; return how many, 0 when the buffer is full.
 
         While there is any room, up to `send_buffer_bytes` are taken whole: what is buffered stays below twice
-        that. After a 0, STREAM_SPACE tells when to go on. Returns -1 when the stream takes no more data at all.
+        that, or five times behind a loss. After a 0, STREAM_SPACE tells when to go on. Returns -1 when the stream takes no more data at all.
         """
         cdef Stream* s = table_find(&self.c.streams, stream_id)
         cdef Py_buffer view
         cdef uint64_t length, start = at
         if s == NULL or s.send_state != SENDING or self.c.state >= CLOSING:
             return -1
-        if s.out.end - s.out.base >= self.c.params.send_buffer_bytes:
+        if buffer_is_full(&s.out, self.c.params.send_buffer_bytes):
             s.wants_space = True
             return 0
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)

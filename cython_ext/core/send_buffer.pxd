@@ -15,6 +15,7 @@ cdef struct SendBuffer:
     RangeSet lost       # inside [base, sent): to be sent again, disjoint from acked
 
 cdef bint buffer_append(SendBuffer* b, const uint8_t* data, uint64_t length) noexcept nogil
+cdef bint buffer_is_full(const SendBuffer* b, uint64_t limit) noexcept nogil
 cdef bint buffer_on_acked(SendBuffer* b, uint64_t low, uint64_t high) noexcept nogil
 cdef bint buffer_on_lost(SendBuffer* b, uint64_t low, uint64_t high) noexcept nogil
 cdef bint buffer_next(const SendBuffer* b, uint64_t limit, uint64_t* low, uint64_t* high) noexcept nogil

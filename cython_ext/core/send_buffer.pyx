@@ -12,6 +12,24 @@ from cython_ext.core.ranges cimport (
 )
 
 
+cdef enum:
+    # How many times the limit may lie between the oldest byte not acknowledged and the newest written.
+    LONGEST_SPAN = 4
+
+
+cdef bint buffer_is_full(const SendBuffer* b, uint64_t limit) noexcept nogil:
+    """Tell whether *limit* bytes are not acknowledged, and more is not to be taken.
+
+    Behind a loss most of what is held has arrived and only waits for its turn: a packet lost three times
+    holds up four round trips of bytes. Then what was never sent counts, half as much of it, or the path would
+    idle until the loss is repaired.
+    """
+    cdef uint64_t span = b.end - b.base
+    if span < limit:
+        return False
+    return b.acked.count == 0 or 2 * (b.end - b.sent) >= limit or span >= LONGEST_SPAN * limit
+
+
 cdef bint buffer_append(SendBuffer* b, const uint8_t* data, uint64_t length) noexcept nogil:
     """Take a copy of *length* bytes; False, and nothing taken, when memory ran out."""
     if not ring_reserve(&b.ring, b.base, b.end, b.end + length):

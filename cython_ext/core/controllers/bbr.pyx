@@ -37,12 +37,17 @@ cdef enum:
     FULL_CE_ROUNDS = 2
     # A plateau without a queue or losses that answer is no full pipe, but it does not last for ever either.
     LONGEST_PLATEAU_ROUNDS = 12
+    # The first round of a probe brings back what was sent before it, the second a part of that.
+    JUDGED_PROBE_ROUNDS = 3
     # Rounds of a probe without losses after which a policer is thought gone; beside others, done.
     POLICED_PROBE_ROUNDS = 10
     SHARED_PROBE_ROUNDS = 2
     # Where others fill the queue, a probe takes from them, and need not go on until something breaks.
     # Twice as long when nothing broke since the last one.
     CROWDED_PROBE_ROUNDS = 2
+    # What part of the window each round of a probe adds to its bound; beside others more, as they grow all the time.
+    SLOPE = 8
+    CROWDED_SLOPE = 5
 
 
 # -- state changes ---------------------------------------------------------------------------------
@@ -97,8 +102,9 @@ cdef void enter_probe_refill(Bbr* b, const AckEvent* e) noexcept nogil:
 
 
 cdef void raise_probe_slope(Controller* c, Bbr* b) noexcept nogil:
-    # Ours: an eighth of the window at once, or a flow that met others would need minutes for its share.
-    cdef uint64_t growth = umax(<uint64_t> 1 << b.probe_up_rounds, c.window // c.datagram_bytes // 8)
+    # Ours: a share of the window at once, or a flow that met others would need minutes for its share.
+    cdef uint64_t packets = c.window // c.datagram_bytes
+    cdef uint64_t growth = umax(<uint64_t> 1 << b.probe_up_rounds, packets // (CROWDED_SLOPE if b.crowded else SLOPE))
     b.probe_up_rounds = umin(b.probe_up_rounds + 1, 30)
     b.probe_up_count = umax(c.window // growth, 1)
 
@@ -243,7 +249,7 @@ cdef bint time_to_go_down(Controller* c, Bbr* b, const AckEvent* e) noexcept nog
         reset_full_bw(b)
         b.full_bw = e.sample.rate
         return False
-    if b.full_bw_now:
+    if b.full_bw_now and (b.probing_rounds >= JUDGED_PROBE_ROUNDS or queue_stands(b)):
         return True
     # Ours: a queue stands, and what was sent for it bought no bandwidth. Two more rounds would buy none either.
     if b.round_start and b.probing_rounds >= 2 and queue_stands(b) and 8 * b.last_rate < 9 * b.base_rate:

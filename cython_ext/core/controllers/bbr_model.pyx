@@ -107,7 +107,7 @@ cdef bint more_sent_is_more_lost(const Controller* c, const Bbr* b) noexcept nog
     rate: with a gain of 1.25, a share of 1 / 1.25 arrives. The line is drawn half way, and lower where so
     few packets and such long runs of losses make the share itself a matter of chance.
     """
-    cdef double expected, spread, share, packets, run
+    cdef double expected, spread, share, packets, run, clusters
     if not is_telling(c, &b.last) or not is_telling(c, &b.base):
         return False
     # Not more was sent, or less arrived: a stall, and no answer to a higher rate. (In STARTUP a policer's
@@ -121,7 +121,9 @@ cdef bint more_sent_is_more_lost(const Controller* c, const Bbr* b) noexcept nog
     expected = 1.0 - share
     packets = (b.last.acked + b.last.lost) / c.datagram_bytes
     run = b.base.lost / c.datagram_bytes / b.base.runs if b.base.runs > 0 else 1.0
-    spread = share * expected * (2.0 * run if run > 1 else 1.0) / packets
+    # How much more a share varies when losses come in such runs; 1 where each packet is lost by itself.
+    clusters = 2.0 * run * expected - 1.0
+    spread = share * expected * (clusters if clusters > 1 else 1.0) / packets
     return 1.0 - lost_share(&b.last) < 0.9 * expected - sqrt(spread)
 
 
