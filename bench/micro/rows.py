@@ -59,6 +59,21 @@ MICROS = {
             {"quantum": "Quantum", "isa-l": _ISAL},
         ),
         Micro(
+            "handshake-core",
+            "handshakes, one core: the server's share, without sockets",
+            "bench_handshakes.py",
+            "",
+            "1/s",
+            True,
+            (Bar("1/s", 2000, 4000),),
+            6.0,
+            {
+                "quantum": "Quantum",
+                "both": "both ends of it on this core",
+                "process": "its server's process, with sockets, a request and the end",
+            },
+        ),
+        Micro(
             "uuid",
             "UUIDv7 from Python",
             "bench_guuid.py",
