@@ -1,9 +1,14 @@
 """Fixtures and settings for every test."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A suite started in the background ignores SIGINT, and so would each program under test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two cores are shared by two workers: a slow example is the machine's, not the code's.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
